@@ -1,0 +1,243 @@
+//! What signaling commands: hold this endpoint so, forget it, forget the conference. Each command says the whole wanted
+//! state, so doing one twice changes nothing.
+//!
+//! Fencing: a command of an older epoch than one seen for its conference is refused; a newer one ends the older
+//! incarnation first. Epochs of conferences that ended are remembered for a while, so that a command on its way back
+//! from a broken link wakes no dead.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use foldhash::HashMap;
+use wire::messages::ids::{ConferenceId, EndpointId, Epoch};
+use wire::messages::link::{Command, CommandBody, Outcome, Refusal, Reply, SlotPin};
+use wire::messages::media::{Candidate, EndpointParameters, SlotParameters, TransportParameters};
+
+use super::bridge::{Bridge, Place};
+use super::conference::Conference;
+use super::endpoint::Endpoint;
+use super::ice::{self, IceLite};
+use super::parameters;
+use super::ports::{ChannelTicket, Output};
+use super::timers::Timer;
+
+/// A command that is not carried out.
+type Refused = (Refusal, String);
+
+impl Bridge {
+    /// Does what signaling wants; answered by `Output::Reply` with the command's id.
+    pub fn handle_command(&mut self, now: Instant, command: Command) {
+        let Command { id, conference, epoch, body } = command;
+        let done = self.obey(now, conference, epoch, body);
+        let outcome = done.unwrap_or_else(|(error, message)| Outcome::Refused { error, message });
+        self.fx.outputs.push_back(Output::Reply(Reply { id, outcome }));
+    }
+
+    fn obey(
+        &mut self,
+        now: Instant,
+        conference: ConferenceId,
+        epoch: Epoch,
+        body: CommandBody,
+    ) -> Result<Outcome, Refused> {
+        self.learn_epoch(now, &conference, epoch)?;
+        match body {
+            CommandBody::SetEndpoint { endpoint, parameters, pins } => {
+                parameters::check(&endpoint, &parameters, &pins)
+                    .map_err(|wrong| (Refusal::BadParameters, wrong.to_string()))?;
+                let place = self.hold_conference(now, conference, epoch)?;
+                let held = self.hold_endpoint(now, (place, endpoint), parameters, pins);
+                self.end_if_empty(now, place);
+                held
+            }
+            CommandBody::RemoveEndpoint { endpoint } => {
+                if let Some(place) = self.by_id.get(&conference).copied()
+                    && let Some(endpoint) = self.conferences[place].place_of(&endpoint)
+                {
+                    self.remove_endpoint(now, Place { conference: place, endpoint });
+                }
+                Ok(Outcome::Done)
+            }
+            CommandBody::EndConference => {
+                self.end_conference(now, &conference);
+                Ok(Outcome::Done)
+            }
+            CommandBody::Unknown => Err((Refusal::UnknownCommand, "this version does not know the command".to_owned())),
+        }
+    }
+
+    /// Another bridge or worker owns `conference` under `epoch`: stop serving every older one.
+    pub fn end_stale(&mut self, now: Instant, conference: &ConferenceId, epoch: Epoch) {
+        // An older epoch than ours is the other's mistake.
+        let _ = self.learn_epoch(now, conference, epoch);
+    }
+
+    fn learn_epoch(&mut self, now: Instant, conference: &ConferenceId, epoch: Epoch) -> Result<(), Refused> {
+        let held = self.by_id.get(conference).map(|place| self.conferences[*place].epoch);
+        let newest = held.max(self.epochs.newest(conference));
+        if newest.is_some_and(|newest| epoch < newest) {
+            return Err((Refusal::StaleEpoch, "a newer assignment of this conference is known".to_owned()));
+        }
+        if held.is_some_and(|held| held < epoch) {
+            self.end_conference(now, conference);
+        }
+        self.epochs.note(now, conference, epoch);
+        Ok(())
+    }
+
+    fn hold_conference(&mut self, now: Instant, id: ConferenceId, epoch: Epoch) -> Result<usize, Refused> {
+        if let Some(place) = self.by_id.get(&id) {
+            return Ok(*place);
+        }
+        if self.is_draining {
+            return Err((Refusal::Draining, "takes no new conference".to_owned()));
+        }
+        let place = self.conferences.insert(Conference::new(now, id.clone(), epoch));
+        self.by_id.insert(id, place);
+        self.fx.counters.conferences_created += 1;
+        Ok(place)
+    }
+
+    fn hold_endpoint(
+        &mut self,
+        now: Instant,
+        (place, id): (usize, EndpointId),
+        parameters: EndpointParameters,
+        pins: Vec<SlotPin>,
+    ) -> Result<Outcome, Refused> {
+        let found = self.conferences[place].place_of(&id).map(|endpoint| Place { conference: place, endpoint });
+        let Some(found) = found else { return self.add_endpoint(now, (place, id), parameters, pins) };
+        let endpoint = &self.conferences[place].endpoints[found.endpoint];
+        let before = &endpoint.parameters;
+        if before.fingerprints != parameters.fingerprints {
+            // Another certificate is another browser, or the same one after a reload: nothing of the old one is left.
+            self.take_out(now, found);
+            return self.add_endpoint(now, (place, id), parameters, pins);
+        }
+        if *before == parameters && endpoint.pins == pins {
+            return Ok(self.transport(found));
+        }
+        if before.ice != parameters.ice {
+            self.restart_ice(found, &parameters);
+        }
+        self.set_medias(now, found, parameters, pins)
+    }
+
+    fn add_endpoint(
+        &mut self,
+        now: Instant,
+        (place, id): (usize, EndpointId),
+        parameters: EndpointParameters,
+        pins: Vec<SlotPin>,
+    ) -> Result<Outcome, Refused> {
+        if self.by_key.len() >= self.settings.endpoints_max {
+            return Err((Refusal::Full, format!("holds {} endpoints", self.settings.endpoints_max)));
+        }
+        let local = ice::credentials(&mut self.fx.random);
+        let ufrag = local.ufrag.clone();
+        let ice = IceLite::new(local, &parameters.ice, now);
+        let without_medias = EndpointParameters { medias: Vec::new(), ..parameters.clone() };
+        let endpoint = Endpoint::new(now, id, without_medias, ice, &mut self.fx);
+        let key = endpoint.key;
+        let conference = &mut self.conferences[place];
+        let ticket = ChannelTicket {
+            conference: conference.id.clone(),
+            endpoint: endpoint.id.clone(),
+            password: endpoint.password.clone(),
+        };
+        let found = Place { conference: place, endpoint: conference.endpoints.insert(endpoint) };
+        self.by_key.insert(key, found);
+        self.by_ufrag.insert(ufrag, found);
+        self.fx.counters.endpoints_created += 1;
+        self.fx.timers.set(key.0, Timer::Handshake, now + CONNECT_MAX);
+        self.fx.outputs.push_back(Output::ChannelOpenable(key, ticket));
+        self.set_medias(now, found, parameters, pins)
+    }
+
+    fn set_medias(
+        &mut self,
+        now: Instant,
+        place: Place,
+        parameters: EndpointParameters,
+        pins: Vec<SlotPin>,
+    ) -> Result<Outcome, Refused> {
+        let conference = &mut self.conferences[place.conference];
+        if !conference.set_medias(now, place.endpoint, (parameters, pins), &mut self.fx) {
+            return Err((Refusal::Full, "too many m-lines have been slots".to_owned()));
+        }
+        Ok(self.transport(place))
+    }
+
+    fn restart_ice(&mut self, place: Place, parameters: &EndpointParameters) {
+        let local = ice::credentials(&mut self.fx.random);
+        let endpoint = &mut self.conferences[place.conference].endpoints[place.endpoint];
+        self.by_ufrag.insert(local.ufrag.clone(), place);
+        if let Some(retired) = endpoint.ice.restart(local, &parameters.ice) {
+            self.by_ufrag.remove(&retired);
+        }
+    }
+
+    /// The bridge's half of the negotiation.
+    fn transport(&self, place: Place) -> Outcome {
+        let conference = &self.conferences[place.conference];
+        let endpoint = &conference.endpoints[place.endpoint];
+        let slots = endpoint.parameters.medias.iter().filter_map(|media| {
+            let (_, slot) = endpoint.slots.iter().find(|(_, slot)| slot.mid == media.mid)?;
+            let (ssrc, rtx_ssrc) = (slot.ssrc.0, slot.rtx_ssrc.map(|ssrc| ssrc.0));
+            Some(SlotParameters { mid: slot.mid.clone(), ssrc, rtx_ssrc })
+        });
+        let candidates = self.settings.candidates.iter().enumerate().map(|(index, address)| {
+            // RFC 8445, 5.1.2.1: type preference of a host candidate, then ours, then component 1.
+            let priority = 126 << 24 | (0xffff - (index as u32).min(0xffff)) << 8 | 255;
+            Candidate { priority, address: *address }
+        });
+        Outcome::Transport(TransportParameters {
+            ice: endpoint.ice.local().clone(),
+            fingerprint: self.settings.fingerprint.clone(),
+            candidates: candidates.collect(),
+            slots: slots.collect(),
+            channel_path: format!(
+                "/colibri-ws/{}/{}/{}?pwd={}",
+                self.settings.bridge, conference.id, endpoint.id, endpoint.password
+            ),
+        })
+    }
+}
+
+/// The newest epoch seen of conferences, held or not. Indexed by conference.
+#[derive(Debug, Default)]
+pub(crate) struct Epochs {
+    newest: HashMap<ConferenceId, Epoch>,
+    /// In the order in which they were noted first.
+    noted: VecDeque<(Instant, ConferenceId)>,
+}
+
+impl Epochs {
+    fn newest(&self, conference: &ConferenceId) -> Option<Epoch> {
+        self.newest.get(conference).copied()
+    }
+
+    fn note(&mut self, now: Instant, conference: &ConferenceId, epoch: Epoch) {
+        if self.newest.insert(conference.clone(), epoch).is_none() {
+            self.noted.push_back((now, conference.clone()));
+        }
+        while let Some((at, oldest)) = self.noted.front() {
+            let is_old = now.saturating_duration_since(*at) > EPOCH_AGE_MAX;
+            if !is_old && self.noted.len() <= EPOCHS_MAX {
+                break;
+            }
+            self.newest.remove(oldest);
+            self.noted.pop_front();
+        }
+    }
+}
+
+/// A browser connects within seconds; after this it has given up.
+pub(crate) const CONNECT_MAX: Duration = Duration::from_secs(30);
+
+/// A command is on its way for seconds; an hour outlives every broken link.
+const EPOCH_AGE_MAX: Duration = Duration::from_secs(3_600);
+
+/// About 100 bytes each.
+const EPOCHS_MAX: usize = 10_000;
+

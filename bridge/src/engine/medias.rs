@@ -1,0 +1,124 @@
+//! An endpoint's m-lines: makes its sources and slots what the description says. What stays the same goes on
+//! undisturbed, so that a browser which adds a screen does not interrupt its camera.
+
+use std::time::Instant;
+
+use wire::messages::link::SlotPin;
+use wire::messages::media::{EndpointParameters, Media, MediaKind, MediaRole, SourceParameters};
+
+use super::conference::Conference;
+use super::effects::Effects;
+use super::extension_ids::ExtensionIds;
+use super::slot::Slot;
+use super::source::Source;
+
+impl Conference {
+    /// Makes the endpoint at `place` what `parameters` say, which have been checked. False, and nothing is changed, when
+    /// it has used up its streams.
+    pub(crate) fn set_medias(
+        &mut self,
+        now: Instant,
+        place: usize,
+        (parameters, pins): (EndpointParameters, Vec<SlotPin>),
+        fx: &mut Effects,
+    ) -> bool {
+        let endpoint = &mut self.endpoints[place];
+        let new_slots = parameters.medias.iter().filter(|media| media.role == MediaRole::Slot).count();
+        if endpoint.slots_ever() + new_slots > SLOTS_EVER_MAX {
+            return false;
+        }
+        let before = std::mem::replace(&mut endpoint.parameters, parameters.clone());
+        endpoint.pins.clone_from(&pins);
+        self.remove_departed(place, &parameters.medias, fx);
+        for media in &parameters.medias {
+            let is_unchanged = before.medias.contains(media);
+            match &media.role {
+                MediaRole::Source(source) if !is_unchanged => self.set_source(place, media, source, fx),
+                MediaRole::Slot => {
+                    let slot = self.set_slot(place, media, is_unchanged, fx);
+                    let pin = pins.iter().find(|pin| pin.mid == media.mid);
+                    self.endpoints[place].slots[slot].pin = pin.map(|pin| pin.source.clone());
+                }
+                _ => {}
+            }
+        }
+        self.announce_streams(place, &parameters.medias);
+        self.seat_everyone(now, MediaKind::Audio, fx);
+        self.seat_everyone(now, MediaKind::Video, fx);
+        true
+    }
+
+    /// Takes away the sources and slots that the description no longer has, or has differently.
+    fn remove_departed(&mut self, place: usize, medias: &[Media], fx: &mut Effects) {
+        let endpoint = &self.endpoints[place];
+        let is_source_kept = |source: &Source| {
+            medias.iter().any(|media| match &media.role {
+                MediaRole::Source(parameters) => {
+                    media.mid == source.mid && source.is_continued_by(media, parameters)
+                }
+                _ => false,
+            })
+        };
+        let is_slot_kept = |slot: &Slot| {
+            let same = |media: &&Media| media.mid == slot.mid && media.kind == slot.kind;
+            medias.iter().filter(same).any(|media| media.role == MediaRole::Slot)
+        };
+        let sources = endpoint.up.sources.iter().copied();
+        let sources: Vec<usize> = sources.filter(|source| !is_source_kept(&self.sources[*source])).collect();
+        let slots = endpoint.slots.iter().filter(|(_, slot)| !is_slot_kept(slot));
+        let slots: Vec<usize> = slots.map(|(slot, _)| slot).collect();
+        for source in sources {
+            self.remove_source(source, fx);
+        }
+        for slot in slots {
+            self.park_slot(place, slot);
+        }
+    }
+
+    fn set_source(&mut self, place: usize, media: &Media, parameters: &SourceParameters, fx: &mut Effects) {
+        let own = &self.endpoints[place].up.sources;
+        let Some(found) = own.iter().copied().find(|each| self.sources[*each].mid == media.mid) else {
+            let source = self.sources.insert(Source::new(fx.next_source(), place, media, parameters));
+            self.endpoints[place].up.sources.push(source);
+            return;
+        };
+        let source = &mut self.sources[found];
+        source.continue_with(media, parameters);
+        for receiver in &source.receivers {
+            self.endpoints[receiver.endpoint].slots[receiver.slot].remap(source);
+        }
+    }
+
+    /// The place of the slot on an m-line.
+    fn set_slot(&mut self, place: usize, media: &Media, is_unchanged: bool, fx: &mut Effects) -> usize {
+        let endpoint = &mut self.endpoints[place];
+        let found = endpoint.slots.iter().find(|(_, slot)| slot.mid == media.mid).map(|(slot, _)| slot);
+        let Some(found) = found else { return endpoint.add_slot(media, fx) };
+        if !is_unchanged {
+            let slot = &mut endpoint.slots[found];
+            slot.renew(media);
+            if let Some(source) = slot.filling.as_ref().and_then(|filling| self.sources.get(filling.source.place)) {
+                slot.remap(source);
+            }
+        }
+        found
+    }
+
+    /// Tells the endpoint's sending side what its description announces. An SSRC that is already somebody else's stays
+    /// theirs (HOSTILE U34).
+    fn announce_streams(&mut self, place: usize, medias: &[Media]) {
+        let own = self.endpoints[place].up.sources.iter();
+        let announced = own.flat_map(|source| self.sources[*source].announced(*source));
+        let announced = announced.filter(|(ssrc, _)| !self.is_foreign(place, *ssrc)).collect();
+        let mut ids = ExtensionIds::default();
+        for media in medias.iter().filter(|media| matches!(media.role, MediaRole::Source(_))) {
+            ids.add(&media.extensions);
+        }
+        let up = &mut self.endpoints[place].up;
+        up.streams.announce(announced);
+        up.ids = ids;
+    }
+}
+
+/// Twice as many as a description has m-lines: a browser that keeps making new ones has to come anew.
+const SLOTS_EVER_MAX: usize = 128;

@@ -1,0 +1,160 @@
+//! Which stream of an endpoint is what. Asked for every packet, so it is a small array and no hash.
+
+use wire::srtp::ReplayWindow;
+
+/// What a stream carries. Sources are named by their place in the conference.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Binding {
+    /// A layer's media.
+    Media {
+        /// Place in the conference's sources.
+        source: usize,
+        /// Which layer.
+        layer: u8,
+    },
+    /// A layer's retransmissions (RFC 4588).
+    Retransmissions {
+        /// Place in the conference's sources.
+        source: usize,
+        /// Which layer.
+        layer: u8,
+    },
+    /// Something that was published once. Kept for its replay window: captured packets of it stay worthless.
+    Ended,
+}
+
+impl Binding {
+    /// The source it belongs to.
+    pub(crate) fn source(self) -> Option<usize> {
+        match self {
+            Self::Media { source, .. } | Self::Retransmissions { source, .. } => Some(source),
+            Self::Ended => None,
+        }
+    }
+}
+
+/// The streams of one endpoint.
+#[derive(Default)]
+pub(crate) struct StreamTable {
+    /// SSRC of each stream, in the order of `streams`. Apart, so that a look-up touches one or two cache lines.
+    ssrcs: Vec<u32>,
+    streams: Vec<Stream>,
+    /// SSRCs of the browser's description, heard or not.
+    announced: Vec<(u32, Binding)>,
+}
+
+struct Stream {
+    window: ReplayWindow,
+    binding: Binding,
+}
+
+impl StreamTable {
+    /// The place of a stream heard before.
+    pub(crate) fn position(&self, ssrc: u32) -> Option<usize> {
+        self.ssrcs.iter().position(|each| *each == ssrc)
+    }
+
+    /// What the stream carries, and its replay window.
+    pub(crate) fn stream(&mut self, position: usize) -> (Binding, &mut ReplayWindow) {
+        let stream = &mut self.streams[position];
+        (stream.binding, &mut stream.window)
+    }
+
+    /// What a stream heard before carries.
+    pub(crate) fn binding(&self, ssrc: u32) -> Option<Binding> {
+        self.position(ssrc).map(|position| self.streams[position].binding)
+    }
+
+    /// What the browser's description says about `ssrc`.
+    pub(crate) fn announced(&self, ssrc: u32) -> Option<Binding> {
+        self.announced.iter().find(|(each, _)| *each == ssrc).map(|(_, binding)| *binding)
+    }
+
+    /// The stream is this endpoint's: heard, or announced.
+    pub(crate) fn owns(&self, ssrc: u32) -> bool {
+        self.announced(ssrc).is_some() || self.binding(ssrc).is_some()
+    }
+
+    /// Takes what the description says, in place of what the one before said.
+    pub(crate) fn announce(&mut self, announced: Vec<(u32, Binding)>) {
+        for (ssrc, binding) in &announced {
+            // A stream that paused while its m-line was off goes on under the same number.
+            if let Some(position) = self.position(*ssrc) {
+                self.streams[position].binding = *binding;
+            }
+        }
+        self.announced = announced;
+    }
+
+    /// Takes up an authenticated stream. False when the endpoint has too many (HOSTILE U35).
+    pub(crate) fn insert(&mut self, ssrc: u32, binding: Binding, window: ReplayWindow) -> bool {
+        // Another stream in this one's place has ended: a browser never sends two for one layer.
+        for stream in self.streams.iter_mut().filter(|stream| stream.binding == binding) {
+            stream.binding = Binding::Ended;
+        }
+        if self.streams.len() == STREAMS_MAX {
+            return false;
+        }
+        self.ssrcs.push(ssrc);
+        self.streams.push(Stream { window, binding });
+        true
+    }
+
+    /// Gives an ended stream its place back: the browser has gone back to an SSRC it used before.
+    pub(crate) fn rebind(&mut self, position: usize, binding: Binding) {
+        for stream in self.streams.iter_mut().filter(|stream| stream.binding == binding) {
+            stream.binding = Binding::Ended;
+        }
+        self.streams[position].binding = binding;
+    }
+
+    /// The source is gone: so are its streams, but not their windows.
+    pub(crate) fn end_source(&mut self, source: usize) {
+        self.announced.retain(|(_, binding)| binding.source() != Some(source));
+        for stream in self.streams.iter_mut().filter(|stream| stream.binding.source() == Some(source)) {
+            stream.binding = Binding::Ended;
+        }
+    }
+
+    /// A DTLS association begins: under new keys no old packet can be replayed.
+    pub(crate) fn forget_heard(&mut self) {
+        self.ssrcs.clear();
+        self.streams.clear();
+    }
+}
+
+/// Three layers and their retransmissions for each of ten m-lines; a browser needs about nine.
+pub(crate) const STREAMS_MAX: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_layer_has_one_stream_at_a_time() {
+        let mut table = StreamTable::default();
+        let binding = Binding::Media { source: 3, layer: 0 };
+        assert!(table.insert(10, binding, ReplayWindow::new()));
+        assert!(table.insert(11, binding, ReplayWindow::new()));
+        assert_eq!((table.binding(10), table.binding(11)), (Some(Binding::Ended), Some(binding)));
+    }
+
+    #[test]
+    fn no_more_than_64_streams_are_tracked() {
+        let mut table = StreamTable::default();
+        let taken = (0..1_000).filter(|ssrc| table.insert(*ssrc, Binding::Ended, ReplayWindow::new())).count();
+        assert_eq!(taken, STREAMS_MAX);
+    }
+
+    #[test]
+    fn a_source_that_comes_back_under_its_old_numbers_is_known_again() {
+        let mut table = StreamTable::default();
+        let binding = Binding::Media { source: 0, layer: 0 };
+        table.announce(vec![(10, binding)]);
+        table.insert(10, binding, ReplayWindow::new());
+        table.end_source(0);
+        assert_eq!((table.announced(10), table.binding(10)), (None, Some(Binding::Ended)));
+        table.announce(vec![(10, Binding::Media { source: 5, layer: 0 })]);
+        assert_eq!(table.binding(10), Some(Binding::Media { source: 5, layer: 0 }));
+    }
+}
