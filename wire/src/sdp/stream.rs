@@ -61,6 +61,10 @@ pub struct Alternative {
     pub is_paused: bool,
 }
 
+/// Streams of one group, one simulcast direction, one choice of alternatives. Browsers have three; thousands would cost
+/// everybody who compares them with each other.
+const STREAMS_MAX: usize = 16;
+
 impl Msid {
     pub(super) fn parse(value: &str) -> Result<Self, Reason> {
         let mut fields = value.split_ascii_whitespace();
@@ -94,8 +98,11 @@ impl SsrcGroup {
     pub(super) fn parse(value: &str) -> Result<Self, Reason> {
         let mut fields = value.split_ascii_whitespace();
         let Some(semantics) = fields.next() else { return Err("a=ssrc-group has no semantics") };
-        let ssrcs: Option<Vec<u32>> = fields.map(number).collect();
+        let ssrcs: Option<Vec<u32>> = fields.take(STREAMS_MAX + 1).map(number).collect();
         let ssrcs = ssrcs.ok_or("an a=ssrc-group number is out of range")?;
+        if ssrcs.len() > STREAMS_MAX {
+            return Err("too many streams in one a=ssrc-group");
+        }
         Ok(Self { semantics: semantics.to_owned(), ssrcs })
     }
 }
@@ -132,7 +139,7 @@ impl Simulcast {
             if !list.is_empty() {
                 return Err("a=simulcast names one direction twice");
             }
-            *list = streams.split(';').map(alternatives).collect::<Result<_, _>>()?;
+            *list = split(streams, ';')?.into_iter().map(alternatives).collect::<Result<_, _>>()?;
         }
         Ok(simulcast)
     }
@@ -146,7 +153,12 @@ fn alternatives(stream: &str) -> Result<Vec<Alternative>, Reason> {
         }
         Ok(Alternative { rid: rid.to_owned(), is_paused })
     };
-    stream.split(',').map(alternative).collect()
+    split(stream, ',')?.into_iter().map(alternative).collect()
+}
+
+fn split(list: &str, separator: char) -> Result<Vec<&str>, Reason> {
+    let parts: Vec<&str> = list.split(separator).take(STREAMS_MAX + 1).collect();
+    if parts.len() > STREAMS_MAX { Err("too many streams in a=simulcast") } else { Ok(parts) }
 }
 
 impl fmt::Display for Msid {
@@ -239,6 +251,17 @@ mod tests {
         ] {
             assert!(Simulcast::parse(bad).is_err(), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn lists_have_an_end() {
+        let list = |separator: &str, count: usize| vec!["1"; count].join(separator);
+        for separator in [";", ","] {
+            assert!(Simulcast::parse(&format!("send {}", list(separator, STREAMS_MAX))).is_ok());
+            assert!(Simulcast::parse(&format!("send {}", list(separator, STREAMS_MAX + 1))).is_err());
+        }
+        assert!(SsrcGroup::parse(&format!("SIM {}", list(" ", STREAMS_MAX))).is_ok());
+        assert!(SsrcGroup::parse(&format!("SIM {}", list(" ", STREAMS_MAX + 1))).is_err());
     }
 
     #[test]
