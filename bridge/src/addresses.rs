@@ -68,12 +68,16 @@ mod tests {
     use super::*;
 
     fn ordered(addresses: &[&str]) -> Vec<String> {
-        order(addresses.iter().map(|address| address.parse().unwrap())).iter().map(IpAddr::to_string).collect()
+        order(addresses.iter().map(|address| address.parse().unwrap()))
+            .iter()
+            .map(IpAddr::to_string)
+            .collect()
     }
 
     #[test]
     fn the_farthest_reaching_address_comes_first_and_loopback_last() {
-        let addresses = ["127.0.0.1", "169.254.7.7", "10.0.0.7", "2001:db8::7", "::1", "fd00::7", "198.51.100.7"];
+        let addresses =
+            ["127.0.0.1", "169.254.7.7", "10.0.0.7", "2001:db8::7", "::1", "fd00::7", "198.51.100.7"];
         assert_eq!(
             ordered(&addresses),
             ["198.51.100.7", "2001:db8::7", "10.0.0.7", "fd00::7", "169.254.7.7", "127.0.0.1", "::1"]

@@ -176,9 +176,9 @@ fn of_error(error: axum::Error) -> End {
     match error.into_inner().downcast_ref::<tungstenite::Error>() {
         Some(tungstenite::Error::Capacity(_)) => End::Ours(1009, "message too long"),
         Some(tungstenite::Error::Utf8(_)) => End::Ours(1007, "not UTF-8"),
-        Some(tungstenite::Error::Protocol(tungstenite::error::ProtocolError::ResetWithoutClosingHandshake)) => {
-            End::Theirs
-        }
+        Some(tungstenite::Error::Protocol(
+            tungstenite::error::ProtocolError::ResetWithoutClosingHandshake,
+        )) => End::Theirs,
         Some(tungstenite::Error::Protocol(_)) => End::Ours(1002, "protocol error"),
         _ => End::Theirs,
     }

@@ -10,6 +10,7 @@
 //! outputs are handled in its order, so that a ticket is known before the reply that names it.
 
 pub(crate) mod channels;
+mod log_ids;
 mod placements;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -20,9 +21,10 @@ use foldhash::{HashMap, HashMapExt as _};
 use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
 use wire::messages::ids::{BridgeId, ConferenceId};
-use wire::messages::link::{Command, FromBridge, LiveConference, Load, Outcome, Reply};
+use wire::messages::link::{Command, FromBridge, LiveConference, Load, Notice, Outcome, Refusal, Reply};
 
 use self::channels::{ChannelCounts, ChannelReceiver, Channels, Generation, Owner};
+use self::log_ids::LogIds;
 use self::placements::{Placements, Route};
 use crate::engine::ports::{ChannelEvent, Output};
 use crate::handshakes::Handshakes;
@@ -40,6 +42,7 @@ pub(crate) struct Control {
     sampler: Mutex<Sampler>,
     is_draining: AtomicBool,
     pub(crate) shell_counts: ShellCounts,
+    log_ids: LogIds,
     /// One state tree at a time, so that asking for many cannot hold up media.
     debugging: tokio::sync::Mutex<()>,
 }
@@ -60,12 +63,25 @@ struct State {
     /// Routed commands without an answer, by the id the worker knows them under.
     pending: HashMap<u64, Pending>,
     next_id: u64,
-    /// Where messages for each link go; none while it is down.
-    links: Vec<Option<mpsc::Sender<FromBridge>>>,
+    /// By link; none while it is down.
+    links: Vec<Option<LinkUp>>,
+    connections: u64,
+}
+
+/// One connection of one link. The next connection of the same link is another: ids of commands begin anew with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Connection {
+    link: usize,
+    number: u64,
+}
+
+struct LinkUp {
+    connection: Connection,
+    outgoing: mpsc::Sender<FromBridge>,
 }
 
 struct Pending {
-    link: usize,
+    connection: Connection,
     /// The id signaling chose.
     id: u64,
     conference: ConferenceId,
@@ -83,13 +99,15 @@ impl Control {
         bridge: BridgeId,
         workers: Vec<Worker>,
         handshakes: Handshakes,
-        (endpoints_max, links): (usize, usize),
+        endpoints_max: usize,
+        links: usize,
     ) -> Self {
         let state = State {
             placements: Placements::new(workers.len(), endpoints_max),
             pending: HashMap::new(),
             next_id: 0,
             links: (0..links).map(|_| None).collect(),
+            connections: 0,
         };
         Self {
             bridge,
@@ -100,6 +118,7 @@ impl Control {
             sampler: Mutex::new(Sampler::new(Instant::now())),
             is_draining: AtomicBool::new(false),
             shell_counts: ShellCounts::default(),
+            log_ids: LogIds::default(),
             debugging: tokio::sync::Mutex::new(()),
         }
     }
@@ -115,15 +134,15 @@ impl Control {
         "every worker is gone".to_owned()
     }
 
-    /// Takes a command of `link`: answers it at once or hands it to its worker. Waits while that has enough to do.
-    pub(crate) async fn command(&self, link: usize, mut command: Command) {
+    /// Takes a command: answers it at once or hands it to its worker. Waits while that has enough to do.
+    pub(crate) async fn command(&self, connection: Connection, mut command: Command) {
         let route = {
             let mut state = self.state();
             let route = state.placements.route(Instant::now(), &command);
             if let Route::Worker(_) = route {
                 let id = state.next_id;
                 state.next_id += 1;
-                let pending = Pending { link, id: command.id, conference: command.conference.clone() };
+                let pending = Pending { connection, id: command.id, conference: command.conference.clone() };
                 state.pending.insert(id, pending);
                 command.id = id;
             }
@@ -133,26 +152,31 @@ impl Control {
             Route::Worker(worker) => return self.workers[worker].command(WorkerCommand::Link(command)).await,
             Route::Done => Outcome::Done,
             Route::Refused(error, message) => {
-                if error == wire::messages::link::Refusal::StaleEpoch {
+                if error == Refusal::StaleEpoch {
                     self.shell_counts.stale_commands.fetch_add(1, Ordering::Relaxed);
                 }
                 Outcome::Refused { error, message: message.to_owned() }
             }
         };
-        self.tell(link, FromBridge::Reply(Reply { id: command.id, outcome }));
+        self.tell(connection, FromBridge::Reply(Reply { id: command.id, outcome }));
     }
 
-    /// Sends `message` to one link; nothing happens while it is down.
-    pub(crate) fn tell(&self, link: usize, message: FromBridge) {
-        self.state().tell(link, message);
+    /// Sends `message` over one connection; nothing happens when it is gone.
+    pub(crate) fn tell(&self, connection: Connection, message: FromBridge) {
+        self.state().tell(connection, message);
     }
 
     /// A link is up: gives what it is to say first, and from where the rest comes.
-    pub(crate) fn link_up(&self, link: usize) -> (Vec<LiveConference>, mpsc::Receiver<FromBridge>) {
-        let (sender, receiver) = mpsc::channel(LINK_MESSAGES_MAX);
+    pub(crate) fn link_up(
+        &self,
+        link: usize,
+    ) -> (Connection, Vec<LiveConference>, mpsc::Receiver<FromBridge>) {
+        let (outgoing, receiver) = mpsc::channel(LINK_MESSAGES_MAX);
         let mut state = self.state();
-        state.links[link] = Some(sender);
-        (state.placements.live(), receiver)
+        state.connections += 1;
+        let connection = Connection { link, number: state.connections };
+        state.links[link] = Some(LinkUp { connection, outgoing });
+        (connection, state.placements.live(), receiver)
     }
 
     /// A link is down: nobody waits for its answers any more.
@@ -254,19 +278,22 @@ impl Control {
         match output {
             Output::Reply(reply) => self.state().answer(reply),
             Output::Notice(notice) => {
-                let mut state = self.state();
-                for link in 0..state.links.len() {
-                    state.tell(link, FromBridge::Notice(notice.clone()));
-                }
+                let (conference, endpoint) = self.log_ids.of(&notice.conference, &notice.endpoint);
+                tracing::info!(%conference, %endpoint, event = ?notice.event, "endpoint");
+                self.state().tell_all(&notice);
             }
             Output::Channel(endpoint, command) => self.channels().send((worker, endpoint), command),
             Output::ChannelOpenable(endpoint, ticket) => {
+                let (conference, id) = self.log_ids.of(&ticket.conference, &ticket.endpoint);
+                tracing::info!(%conference, endpoint = %id, worker, "endpoint added");
                 self.state().placements.endpoint_added(&ticket.conference, ticket.endpoint.clone());
                 self.channels().add((worker, endpoint), ticket);
             }
             Output::EndpointGone(endpoint) => {
                 let Some((conference, id)) = self.channels().remove((worker, endpoint)) else { return };
                 self.state().placements.endpoint_gone(Instant::now(), &conference, &id);
+                let (conference, id) = self.log_ids.of(&conference, &id);
+                tracing::info!(%conference, endpoint = %id, worker, "endpoint gone");
             }
             // Invariant: the outbox sends these to the DTLS thread.
             Output::Handshake(..) => {}
@@ -291,14 +318,22 @@ impl State {
     fn answer(&mut self, reply: Reply) {
         let Some(pending) = self.pending.remove(&reply.id) else { return };
         self.placements.answered(Instant::now(), &pending.conference);
-        self.tell(pending.link, FromBridge::Reply(Reply { id: pending.id, outcome: reply.outcome }));
+        self.tell(pending.connection, FromBridge::Reply(Reply { id: pending.id, outcome: reply.outcome }));
     }
 
-    fn tell(&mut self, link: usize, message: FromBridge) {
-        let Some(Some(sender)) = self.links.get(link) else { return };
-        if sender.try_send(message).is_err() {
+    fn tell(&mut self, connection: Connection, message: FromBridge) {
+        let Some(link) = self.links.get_mut(connection.link) else { return };
+        let Some(up) = link.as_ref().filter(|up| up.connection == connection) else { return };
+        if up.outgoing.try_send(message).is_err() {
             // Signaling reads too slowly to be served: it learns the state anew when the link dials again.
-            self.links[link] = None;
+            *link = None;
+        }
+    }
+
+    fn tell_all(&mut self, notice: &Notice) {
+        let connections: Vec<Connection> = self.links.iter().flatten().map(|up| up.connection).collect();
+        for connection in connections {
+            self.tell(connection, FromBridge::Notice(notice.clone()));
         }
     }
 }

@@ -37,7 +37,7 @@ mod addresses;
 mod channel;
 mod control;
 pub mod engine;
-mod handshake;
+pub mod handshake;
 mod handshakes;
 mod link;
 mod listener;

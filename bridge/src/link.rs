@@ -26,7 +26,7 @@ use wire::messages::link::{Command, FromBridge, Hello, Outcome, Refusal, Reply, 
 use wire::messages::parse_json;
 use wire::settings::Secret;
 
-use crate::control::Control;
+use crate::control::{Connection, Control};
 
 /// Whom to dial, and what to say first.
 #[derive(Clone)]
@@ -106,13 +106,13 @@ async fn dial(settings: &LinkSettings) -> Result<Socket, LinkError> {
 
 /// Serves an open link until it ends.
 async fn serve(socket: Socket, settings: &LinkSettings, control: &Control) -> LinkError {
-    let (conferences, outgoing) = control.link_up(settings.index);
+    let (connection, conferences, outgoing) = control.link_up(settings.index);
     let hello = FromBridge::Hello(Hello { conferences, ..settings.hello.clone() });
     let (sink, stream) = socket.split();
     // Reading may wait for a worker; heart-beats must not wait with it.
     let ended = tokio::select! {
         ended = write(sink, &hello, outgoing, control) => ended,
-        ended = read(stream, settings.index, control) => ended,
+        ended = read(stream, connection, control) => ended,
     };
     ended.err().unwrap_or(LinkError::Closed)
 }
@@ -150,29 +150,29 @@ async fn write(
 
 async fn read(
     mut stream: SplitStream<Socket>,
-    link: usize,
+    connection: Connection,
     control: &Control,
 ) -> Result<(), LinkError> {
     loop {
         // Signaling answers our pings at least; a link that says nothing is a link that is cut.
         let Ok(message) = timeout(SILENCE_MAX, stream.next()).await else { return Err(LinkError::Silent) };
         match message.ok_or(LinkError::Closed)?? {
-            Message::Text(text) => handle_text(&text, link, control).await,
+            Message::Text(text) => handle_text(&text, connection, control).await,
             Message::Close(_) => return Err(LinkError::Closed),
             _ => {}
         }
     }
 }
 
-async fn handle_text(text: &str, link: usize, control: &Control) {
+async fn handle_text(text: &str, connection: Connection, control: &Control) {
     match parse_json::<Command>(text) {
-        Ok(command) => control.command(link, command).await,
+        Ok(command) => control.command(connection, command).await,
         Err(error) => {
             control.shell_counts.link_messages_unreadable.fetch_add(1, Ordering::Relaxed);
             // What has an id is answered, so that nobody waits for it. What has none is a newer version's affair.
             let Ok(Numbered { id }) = parse_json::<Numbered>(text) else { return };
             let outcome = Outcome::Refused { error: Refusal::BadParameters, message: error.to_string() };
-            control.tell(link, FromBridge::Reply(Reply { id, outcome }));
+            control.tell(connection, FromBridge::Reply(Reply { id, outcome }));
         }
     }
 }

@@ -87,7 +87,7 @@ fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return fail(1, &error.to_string()),
     };
-    let code = runtime.block_on(run(settings, flags.ready_json));
+    let code = runtime.block_on(run(&settings, flags.ready_json));
     // A worker that hangs must not keep the process.
     runtime.shutdown_background();
     code
@@ -102,7 +102,7 @@ fn read_settings(flags: &Flags) -> Result<(BridgeSettings, LogSettings), String>
     Ok((settings, log))
 }
 
-async fn run(settings: BridgeSettings, ready_json: bool) -> ExitCode {
+async fn run(settings: &BridgeSettings, ready_json: bool) -> ExitCode {
     let shutdown = match shutdown_signal() {
         Ok(shutdown) => shutdown,
         Err(error) => return fail(1, &error.to_string()),

@@ -96,7 +96,12 @@ impl BridgeCollector {
         let handshakes = control.handshakes.totals();
         let mut ends = vec![("connected", handshakes.connected), ("closed", handshakes.closed)];
         ends.extend(FAILURES.into_iter().zip(handshakes.failed));
-        families.counters("bridge_dtls_handshakes_total", "DTLS handshakes, by how they ended.", "result", &ends);
+        families.counters(
+            "bridge_dtls_handshakes_total",
+            "DTLS handshakes, by how they ended.",
+            "result",
+            &ends,
+        );
         families.counter(
             "bridge_dtls_datagrams_ignored_total",
             "DTLS datagrams that changed nothing: noise, forgeries, repetitions.",
@@ -185,14 +190,22 @@ fn lives(families: &mut Families, stats: &BridgeStats) {
         "kind",
         &[("audio", totals.endpoints_sending_audio as f64), ("video", totals.endpoints_sending_video as f64)],
     );
-    families.gauge("bridge_largest_conference", "Endpoints of the largest conference.", totals.largest_conference as f64);
+    families.gauge(
+        "bridge_largest_conference",
+        "Endpoints of the largest conference.",
+        totals.largest_conference as f64,
+    );
     families.counter("bridge_conferences_created_total", "Conferences begun.", counters.conferences_created);
     families.counter("bridge_endpoints_created_total", "Endpoints created.", counters.endpoints_created);
     families.counters(
         "bridge_ice_sessions_total",
         "Endpoints by how ICE went.",
         "result",
-        &[("succeeded", counters.ice_succeeded), ("failed", counters.ice_failed), ("restarted", counters.ice_restarts)],
+        &[
+            ("succeeded", counters.ice_succeeded),
+            ("failed", counters.ice_failed),
+            ("restarted", counters.ice_restarts),
+        ],
     );
     families.counter("bridge_consent_lost_total", "Endpoints that fell silent.", counters.consents_lost);
     families.counters(
@@ -206,7 +219,12 @@ fn lives(families: &mut Families, stats: &BridgeStats) {
 fn drops(families: &mut Families, stats: &BridgeStats) {
     let engine = stats.totals.counters.dropped.iter().map(|(reason, count)| (reason.as_str(), count));
     let drops: Vec<_> = engine.chain(stats.shell_drops()).collect();
-    families.counters("bridge_packets_dropped_total", "Packets that stopped here, by reason.", "reason", &drops);
+    families.counters(
+        "bridge_packets_dropped_total",
+        "Packets that stopped here, by reason.",
+        "reason",
+        &drops,
+    );
     families.counter(
         "bridge_udp_rx_overflow_total",
         "Datagrams that found the kernel's receive buffer full.",
@@ -225,8 +243,17 @@ fn load(families: &mut Families, stats: &BridgeStats) {
 }
 
 fn process(families: &mut Families) {
-    families.gauges("bridge_build_info", "1, with the version as its label.", "version", &[(env!("CARGO_PKG_VERSION"), 1.0)]);
-    families.gauge("bridge_process_resident_memory_bytes", "This process's memory.", resident_memory_bytes() as f64);
+    families.gauges(
+        "bridge_build_info",
+        "1, with the version as its label.",
+        "version",
+        &[(env!("CARGO_PKG_VERSION"), 1.0)],
+    );
+    families.gauge(
+        "bridge_process_resident_memory_bytes",
+        "This process's memory.",
+        resident_memory_bytes() as f64,
+    );
     families.gauge("bridge_process_threads", "This process's threads.", threads() as f64);
 }
 

@@ -180,5 +180,8 @@ const UNCONNECTED: Problem =
 const NO_CONFERENCE: Problem =
     Problem::new(StatusCode::NOT_FOUND, "unknown_conference", "no conference of this id is here");
 
-const METRICS_BROKEN: Problem =
-    Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "the metrics cannot be written; the log says why");
+const METRICS_BROKEN: Problem = Problem::new(
+    StatusCode::INTERNAL_SERVER_ERROR,
+    "internal",
+    "the metrics cannot be written; the log says why",
+);

@@ -104,7 +104,8 @@ impl BridgeSettings {
     /// # Errors
     /// When the name has other characters than a path may have.
     pub fn bridge_id(&self) -> Result<BridgeId, SettingsError> {
-        let (id, origin) = if self.id.is_empty() { (host_name(), "the host name") } else { (self.id.clone(), "it") };
+        let (id, origin) =
+            if self.id.is_empty() { (host_name(), "the host name") } else { (self.id.clone(), "it") };
         BridgeId::parse(id.clone()).map_err(|_| SettingsError {
             key: "id",
             reason: format!("{origin} is {id:?}, but 1 to 64 characters of [A-Za-z0-9._-] are wanted"),
@@ -151,7 +152,10 @@ impl BridgeSettings {
             return refuse("signaling", format!("more than {SIGNALING_MAX}"));
         }
         if let Some(url) = self.signaling.iter().find(|url| base_url(url, &["http", "ws"]).is_none()) {
-            return refuse("signaling", format!("{url:?} is not http://host:port or ws://host:port without a path"));
+            return refuse(
+                "signaling",
+                format!("{url:?} is not http://host:port or ws://host:port without a path"),
+            );
         }
         if let Some(weakness) = self.link_key.weakness().filter(|_| !self.signaling.is_empty()) {
             return refuse("link_key", weakness.to_owned());
@@ -175,7 +179,8 @@ pub(crate) fn base_url(url: &str, schemes: &[&str]) -> Option<(String, u16)> {
     let is_bare = matches!(uri.path(), "" | "/") && uri.query().is_none();
     let host = uri.host().filter(|host| !host.is_empty())?;
     let has_login = uri.authority().is_some_and(|authority| authority.as_str().contains('@'));
-    (schemes.contains(&scheme) && is_bare && !has_login).then(|| (host.to_owned(), uri.port_u16().unwrap_or(80)))
+    (schemes.contains(&scheme) && is_bare && !has_login)
+        .then(|| (host.to_owned(), uri.port_u16().unwrap_or(80)))
 }
 
 fn is_announceable(address: IpAddr) -> bool {
@@ -183,7 +188,9 @@ fn is_announceable(address: IpAddr) -> bool {
 }
 
 fn host_name() -> String {
-    std::fs::read_to_string("/proc/sys/kernel/hostname").map(|name| name.trim().to_owned()).unwrap_or_default()
+    std::fs::read_to_string("/proc/sys/kernel/hostname")
+        .map(|name| name.trim().to_owned())
+        .unwrap_or_default()
 }
 
 fn refuse(key: &'static str, reason: String) -> Result<(), SettingsError> {
@@ -253,7 +260,10 @@ mod tests {
             "announced_addresses"
         );
         assert_eq!(refused_key(|settings| settings.channel_url = "https://x".to_owned()), "channel_url");
-        assert_eq!(refused_key(|settings| settings.link_key = Secret::from("changeme".to_owned())), "link_key");
+        assert_eq!(
+            refused_key(|settings| settings.link_key = Secret::from("changeme".to_owned())),
+            "link_key"
+        );
         assert_eq!(
             refused_key(|settings| settings.link_key = Secret::from("line\nbreak".repeat(4))),
             "link_key"
@@ -268,8 +278,14 @@ mod tests {
             settings.signaling = vec![url.to_owned()];
             assert_eq!(settings.check(), Ok(()), "{url}");
         }
-        for url in ["127.0.0.1:8000", "ftp://host", "ws://host/path", "ws://", "ws://me@host", "http://host?x", ""] {
-            assert_eq!(refused_key(|settings| settings.signaling = vec![url.to_owned()]), "signaling", "{url}");
+        for url in
+            ["127.0.0.1:8000", "ftp://host", "ws://host/path", "ws://", "ws://me@host", "http://host?x", ""]
+        {
+            assert_eq!(
+                refused_key(|settings| settings.signaling = vec![url.to_owned()]),
+                "signaling",
+                "{url}"
+            );
         }
     }
 }

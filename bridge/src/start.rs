@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use tokio::net::TcpListener;
-use tokio::sync::{mpsc, watch};
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use wire::messages::ids::BridgeId;
 use wire::messages::link::Hello;
@@ -74,12 +74,12 @@ pub enum BridgeError {
     ThreadFailed(String),
 }
 
-/// A running bridge. Dropping it stops the control plane; `run_until` stops everything in order.
+/// A running bridge. Dropping it stops everything at once; `run_until` stops in order and waits.
 pub struct BridgeHandle {
     bound: Bound,
     control: Arc<Control>,
     threads: Vec<ThreadHandle<()>>,
-    pump: JoinHandle<String>,
+    failed: oneshot::Receiver<String>,
     tasks: JoinSet<()>,
     stop: watch::Sender<bool>,
 }
@@ -89,45 +89,50 @@ pub struct BridgeHandle {
 ///
 /// # Errors
 /// See [`StartError`]; then nothing has been started.
-pub async fn start(settings: BridgeSettings) -> Result<BridgeHandle, StartError> {
+pub async fn start(settings: &BridgeSettings) -> Result<BridgeHandle, StartError> {
     settings.check()?;
     let identity = Identity::generate().map_err(|error| StartError::Library(error.to_string()))?;
-    let sockets = bind_media(&settings)?;
+    let sockets = bind_media(settings)?;
     let channel_listener = bind_tcp("channel_listen", settings.channel_listen).await?;
     let rest_listener = bind_tcp("rest_listen", settings.rest_listen).await?;
     let bound = Bound {
         bridge: settings.bridge_id()?,
         media_ports: sockets.iter().map(MediaSocket::port).collect(),
-        announced: announced(&settings)?,
+        announced: announced(settings)?,
         channel: channel_listener.local_addr()?,
         rest: rest_listener.local_addr()?,
     };
 
     let (control_sender, from_workers) = mpsc::channel(FROM_WORKERS_MAX);
-    let (workers, handshakes, threads) = spawn_threads(&settings, &bound, identity, sockets, control_sender)?;
-    let sizes = (settings.endpoints_max as usize, settings.signaling.len());
-    let control = Arc::new(Control::new(bound.bridge.clone(), workers, handshakes, sizes));
-    let links = settings.signaling.len();
-    let rest_router = rest::router(Arc::clone(&control), settings.region.clone(), &settings.rest_hosts, links)
-        .map_err(|error| StartError::Library(error.to_string()))?;
+    let Threads { workers, handshakes, handles } =
+        spawn_threads(settings, &bound, identity, sockets, &control_sender)?;
+    let (endpoints_max, links) = (settings.endpoints_max as usize, settings.signaling.len());
+    let control = Arc::new(Control::new(bound.bridge.clone(), workers, handshakes, endpoints_max, links));
+    let rest_router =
+        rest::router(Arc::clone(&control), settings.region.clone(), &settings.rest_hosts, links)
+            .map_err(|error| StartError::Library(error.to_string()))?;
 
     let (stop, stopped) = watch::channel(false);
     let mut tasks = JoinSet::new();
-    let pump = tokio::spawn({
+    let (fail, failed) = oneshot::channel();
+    tasks.spawn({
         let control = Arc::clone(&control);
-        async move { control.pump(from_workers).await }
+        async move {
+            // Nobody to tell means that the bridge is being stopped.
+            let _ = fail.send(control.pump(from_workers).await);
+        }
     });
     tasks.spawn(sample(Arc::clone(&control)));
-    let sockets_max = settings.endpoints_max as usize + CHANNELS_REPLACED_MAX;
+    let sockets_max = endpoints_max + CHANNELS_REPLACED_MAX;
     let channel_router = channel::router(Arc::clone(&control), sockets_max);
     let channel_limits = Limits { connections_max: CHANNEL_CONNECTIONS_MAX, age_max: CONNECTION_AGE_MAX };
     tasks.spawn(listener::serve(channel_listener, channel_router, channel_limits, stopped.clone()));
     let rest_limits = Limits { connections_max: REST_CONNECTIONS_MAX, age_max: CONNECTION_AGE_MAX };
     tasks.spawn(listener::serve(rest_listener, rest_router, rest_limits, stopped));
-    for settings in links_of(&settings, &bound) {
+    for settings in links_of(settings, &bound) {
         tasks.spawn(link::run(settings, Arc::clone(&control)));
     }
-    Ok(BridgeHandle { bound, control, threads, pump, tasks, stop })
+    Ok(BridgeHandle { bound, control, threads: handles, failed, tasks, stop })
 }
 
 impl BridgeHandle {
@@ -143,8 +148,9 @@ impl BridgeHandle {
     pub async fn run_until(mut self, shutdown: impl Future<Output = ()>) -> Result<(), BridgeError> {
         let outcome = tokio::select! {
             () = shutdown => Ok(()),
-            why = &mut self.pump => {
-                Err(BridgeError::ThreadFailed(why.unwrap_or_else(|error| format!("control plane: {error}"))))
+            why = &mut self.failed => {
+                let why = why.unwrap_or_else(|_| "the control plane is gone".to_owned());
+                Err(BridgeError::ThreadFailed(why))
             }
         };
         self.stop().await;
@@ -161,9 +167,9 @@ impl BridgeHandle {
             let _ = timeout(STOP_TIME_MAX, worker.command(WorkerCommand::Stop)).await;
         }
         let threads = std::mem::take(&mut self.threads);
-        let joined = tokio::task::spawn_blocking(move || threads.into_iter().for_each(|thread| drop(thread.join())));
+        let joined =
+            tokio::task::spawn_blocking(move || threads.into_iter().for_each(|thread| drop(thread.join())));
         let _ = timeout(STOP_TIME_MAX, joined).await;
-        self.pump.abort();
     }
 }
 
@@ -211,19 +217,29 @@ fn announced(settings: &BridgeSettings) -> Result<Vec<IpAddr>, StartError> {
     Ok(addresses)
 }
 
-/// The workers' and the DTLS thread, connected to each other and to `control`.
+/// The workers, and their way to the DTLS thread.
+struct Threads {
+    workers: Vec<Worker>,
+    handshakes: Handshakes,
+    /// The workers' own.
+    handles: Vec<ThreadHandle<()>>,
+}
+
+/// Starts the workers and the DTLS thread, connected to each other and to `control`. All of them end by themselves when
+/// nobody can ask them for anything any more.
 fn spawn_threads(
     settings: &BridgeSettings,
     bound: &Bound,
     identity: Identity,
     sockets: Vec<MediaSocket>,
-    control: mpsc::Sender<FromWorker>,
-) -> Result<(Vec<Worker>, Handshakes, Vec<ThreadHandle<()>>), StartError> {
+    control: &mpsc::Sender<FromWorker>,
+) -> Result<Threads, StartError> {
     let fingerprint = Fingerprint { algorithm: "sha-256".to_owned(), value: identity.fingerprint_sha256() };
     let (handshakes, inbox) = Handshakes::queue();
     let mailboxes = sockets.iter().map(|_| Mailbox::new()).collect::<io::Result<Vec<_>>>()?;
     let reports = mailboxes.iter().map(Mailbox::report_sender).collect();
-    let mut threads = vec![inbox.spawn(identity, reports, control.clone())?];
+    drop(inbox.spawn(identity, reports, control.clone())?);
+    let mut handles = Vec::with_capacity(sockets.len());
     let processors = if settings.pin_workers { allowed_processors() } else { Vec::new() };
     let mut workers = Vec::with_capacity(sockets.len());
     for (index, (socket, mailbox)) in sockets.into_iter().zip(mailboxes).enumerate() {
@@ -236,12 +252,13 @@ fn spawn_threads(
         };
         let processor = (!processors.is_empty()).then(|| processors[index % processors.len()]);
         let handshakes = handshakes.clone();
-        let parts = WorkerParts { index, socket, engine, mailbox, handshakes, control: control.clone(), processor };
-        let mut worker = Worker::spawn(parts)?;
-        threads.extend(worker.take_thread());
+        let parts =
+            WorkerParts { index, socket, engine, mailbox, handshakes, control: control.clone(), processor };
+        let (worker, handle) = Worker::spawn(parts)?;
         workers.push(worker);
+        handles.push(handle);
     }
-    Ok((workers, handshakes, threads))
+    Ok(Threads { workers, handshakes, handles })
 }
 
 async fn sample(control: Arc<Control>) {
@@ -266,8 +283,12 @@ fn links_of(settings: &BridgeSettings, bound: &Bound) -> Vec<LinkSettings> {
     let targets = settings.signaling.iter().filter_map(|url| base_url(url, &["http", "ws"]));
     targets
         .enumerate()
-        .map(|(index, (host, port))| {
-            LinkSettings { index, host, port, key: settings.link_key.clone(), hello: hello.clone() }
+        .map(|(index, (host, port))| LinkSettings {
+            index,
+            host,
+            port,
+            key: settings.link_key.clone(),
+            hello: hello.clone(),
         })
         .collect()
 }
@@ -290,7 +311,7 @@ const FROM_WORKERS_MAX: usize = 8192;
 
 const SAMPLE_INTERVAL: Duration = Duration::from_secs(1);
 
-/// For workers and DTLS thread to end.
+/// For the workers to end.
 const STOP_TIME_MAX: Duration = Duration::from_secs(2);
 
 /// Channels that are being replaced count beside their successors for a moment.

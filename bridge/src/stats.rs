@@ -182,7 +182,8 @@ impl Rates {
         }
         let step = |read: fn(&Counters) -> u64| read(after).saturating_sub(read(before));
         let per_second = |step: u64| (step as f64 / seconds).round() as u64;
-        let (lost, expected) = (step(|counters| counters.packets_lost), step(|counters| counters.packets_expected));
+        let (lost, expected) =
+            (step(|counters| counters.packets_lost), step(|counters| counters.packets_expected));
         let reported_lost = step(|counters| counters.packets_reported_lost);
         let reported = step(|counters| counters.packets_reported);
         Self {

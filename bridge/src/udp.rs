@@ -8,7 +8,10 @@
 //! One dual-stack socket per worker; where IPv6 is absent, an IPv4 one. IPv4 addresses are always handed out as IPv4.
 //! A message of a batch that the kernel refuses is counted and skipped; its neighbours still go. The messages of a
 //! send batch each own a range of the vector array, so that a later one can carry several datagrams (GSO).
-#![expect(unsafe_code, reason = "the kernel's batch calls, eventfd and thread attributes have no safe form in std")]
+#![expect(
+    unsafe_code,
+    reason = "the kernel's batch calls, eventfd and thread attributes have no safe form in std"
+)]
 
 mod send_wait;
 #[cfg(test)]
@@ -112,7 +115,8 @@ impl MediaSocket {
     /// batch means that the socket is empty.
     ///
     /// # Errors
-    /// Only what concerns the socket itself; an error left over from an earlier datagram counts as nothing received.
+    /// Only that the socket itself is broken; an error left over from an earlier datagram, or a kernel short of memory for a
+    /// moment, counts as nothing received.
     pub(crate) fn receive(&self, batch: &mut ReceiveBatch) -> io::Result<usize> {
         batch.count = 0;
         batch.point_at_buffers();
@@ -133,8 +137,8 @@ impl MediaSocket {
         }
         let error = io::Error::last_os_error();
         match error.raw_os_error() {
-            Some(libc::EAGAIN | libc::EINTR | libc::ECONNREFUSED | libc::EHOSTUNREACH | libc::ENETUNREACH) => Ok(0),
-            _ => Err(error),
+            Some(libc::EBADF | libc::ENOTSOCK | libc::EFAULT | libc::EINVAL | libc::ENOSYS) => Err(error),
+            _ => Ok(0),
         }
     }
 
@@ -352,7 +356,8 @@ impl SendBatch {
         self.control_lengths.push(control_length);
         self.starts.push(self.vectors.len());
         // sendmmsg only reads through this pointer; the C structure has no const form.
-        self.vectors.push(libc::iovec { iov_base: datagram.as_ptr().cast_mut().cast(), iov_len: datagram.len() });
+        self.vectors
+            .push(libc::iovec { iov_base: datagram.as_ptr().cast_mut().cast(), iov_len: datagram.len() });
     }
 
     fn point_at_buffers(&mut self) {
@@ -409,7 +414,12 @@ fn poll(descriptors: &mut [libc::pollfd], timeout: Duration) {
     };
     // SAFETY: the array and the time outlive the call. An interrupted wait is a short wait, which callers expect.
     unsafe {
-        libc::ppoll(descriptors.as_mut_ptr(), descriptors.len() as libc::nfds_t, &raw const timeout, std::ptr::null());
+        libc::ppoll(
+            descriptors.as_mut_ptr(),
+            descriptors.len() as libc::nfds_t,
+            &raw const timeout,
+            std::ptr::null(),
+        );
     }
 }
 
@@ -522,7 +532,8 @@ fn write_control(family: Family, local: IpAddr) -> (Control, usize) {
 
 fn put_control<T>(control: &mut Control, (level, kind): (libc::c_int, libc::c_int), value: T) -> usize {
     // SAFETY: plain arithmetic on a small size.
-    let (space, length) = unsafe { (libc::CMSG_SPACE(size_of::<T>() as u32), libc::CMSG_LEN(size_of::<T>() as u32)) };
+    let (space, length) =
+        unsafe { (libc::CMSG_SPACE(size_of::<T>() as u32), libc::CMSG_LEN(size_of::<T>() as u32)) };
     assert!(space as usize <= CONTROL_BYTES, "a control message fits its buffer");
     let header = control.0.as_mut_ptr().cast::<libc::cmsghdr>();
     // SAFETY: the buffer is aligned for a header and, by the assertion, holds header and value.

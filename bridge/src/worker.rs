@@ -62,8 +62,6 @@ pub(crate) struct Worker {
     waker: Arc<Waker>,
     snapshot: watch::Receiver<Arc<WorkerSnapshot>>,
     clock: TickClock,
-    port: u16,
-    thread: Option<JoinHandle<()>>,
 }
 
 /// Where the DTLS thread leaves what it has for a worker.
@@ -85,12 +83,15 @@ pub(crate) struct WorkerParts {
     pub(crate) processor: Option<usize>,
 }
 
+/// The two ends of a queue.
+type Queue<T> = (mpsc::Sender<T>, mpsc::Receiver<T>);
+
 /// A worker's queues, made before its thread so that others can be given their ends.
 pub(crate) struct Mailbox {
     waker: Arc<Waker>,
-    commands: (mpsc::Sender<WorkerCommand>, mpsc::Receiver<WorkerCommand>),
-    channel_events: (mpsc::Sender<(EndpointKey, ChannelEvent)>, mpsc::Receiver<(EndpointKey, ChannelEvent)>),
-    reports: (mpsc::Sender<(EndpointKey, HandshakeReport)>, mpsc::Receiver<(EndpointKey, HandshakeReport)>),
+    commands: Queue<WorkerCommand>,
+    channel_events: Queue<(EndpointKey, ChannelEvent)>,
+    reports: Queue<(EndpointKey, HandshakeReport)>,
 }
 
 /// One worker's numbers as of its last full second.
@@ -181,22 +182,20 @@ impl ReportSender {
 }
 
 impl Worker {
-    /// Starts the thread.
+    /// Starts the thread. It ends by `Stop`, or when the `Worker` is dropped.
     ///
     /// # Errors
     /// When the system has no thread left.
-    pub(crate) fn spawn(parts: WorkerParts) -> std::io::Result<Self> {
+    pub(crate) fn spawn(parts: WorkerParts) -> std::io::Result<(Self, JoinHandle<()>)> {
         let now = Instant::now();
         let (publish, snapshot) = watch::channel(Arc::new(WorkerSnapshot::empty(now)));
         let clock = TickClock::new(now);
-        let mut worker = Self {
+        let worker = Self {
             commands: parts.mailbox.commands.0.clone(),
             channel_events: parts.mailbox.channel_events.0.clone(),
             waker: Arc::clone(&parts.mailbox.waker),
             snapshot,
             clock: clock.clone(),
-            port: parts.socket.port(),
-            thread: None,
         };
         let (index, control) = (parts.index, parts.control.clone());
         let thread = thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
@@ -209,8 +208,7 @@ impl Worker {
             };
             let _ = control.blocking_send(FromWorker::Failed(format!("worker {index}: {why}")));
         })?;
-        worker.thread = Some(thread);
-        Ok(worker)
+        Ok((worker, thread))
     }
 
     /// Hands over a command; waits while the worker has enough of them.
@@ -234,16 +232,6 @@ impl Worker {
     /// How long ago it last went round.
     pub(crate) fn silent_for(&self, now: Instant) -> Duration {
         self.clock.silent_for(now)
-    }
-
-    /// The port of its socket.
-    pub(crate) fn port(&self) -> u16 {
-        self.port
-    }
-
-    /// The thread, to be waited for once `Stop` was sent.
-    pub(crate) fn take_thread(&mut self) -> Option<JoinHandle<()>> {
-        self.thread.take()
     }
 }
 
@@ -286,7 +274,8 @@ impl TickClock {
 }
 
 pub(crate) fn panic_message(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    let text =
+        panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
     text.unwrap_or("a panic without a message").to_owned()
 }
 

@@ -117,7 +117,8 @@ impl Placements {
 
     /// Forgets what has been quiet for `REMEMBERED`; the oldest first when there is too much to remember.
     pub(crate) fn sweep(&mut self, now: Instant) {
-        self.conferences.retain(|_, placement| !placement.is_quiet() || now < placement.quiet_since + REMEMBERED);
+        self.conferences
+            .retain(|_, placement| !placement.is_quiet() || now < placement.quiet_since + REMEMBERED);
         let mut quiet: Vec<_> = (self.conferences.iter())
             .filter(|(_, placement)| placement.is_quiet())
             .map(|(conference, placement)| (placement.quiet_since, conference.clone()))

@@ -41,7 +41,8 @@ impl DtlsThread {
         loop {
             let now = Instant::now();
             self.handle_timeouts(now);
-            let wait = self.next_timeout().map_or(WAIT_MAX, |at| at.saturating_duration_since(now).min(WAIT_MAX));
+            let wait =
+                self.next_timeout().map_or(WAIT_MAX, |at| at.saturating_duration_since(now).min(WAIT_MAX));
             match inbox.messages.recv_timeout(wait) {
                 Ok(message) => {
                     message.forget(&inbox.depth);

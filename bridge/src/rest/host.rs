@@ -37,9 +37,15 @@ mod tests {
     #[test]
     fn addresses_localhost_and_configured_names_are_ours() {
         let hosts = Hosts::new(&["Bridge-1.internal".to_owned()]);
-        for host in
-            ["127.0.0.1", "127.0.0.1:8080", "[::1]:8080", "[::1]", "localhost:1", "LOCALHOST", "bridge-1.internal:8080"]
-        {
+        for host in [
+            "127.0.0.1",
+            "127.0.0.1:8080",
+            "[::1]:8080",
+            "[::1]",
+            "localhost:1",
+            "LOCALHOST",
+            "bridge-1.internal:8080",
+        ] {
             assert!(hosts.are_ours(host), "{host}");
         }
     }
@@ -47,7 +53,9 @@ mod tests {
     #[test]
     fn any_other_name_is_not() {
         let hosts = Hosts::new(&[]);
-        for host in ["evil.example", "127.0.0.1.evil.example", "localhost.evil.example:8080", "", ":8080", "[evil]"] {
+        for host in
+            ["evil.example", "127.0.0.1.evil.example", "localhost.evil.example:8080", "", ":8080", "[evil]"]
+        {
             assert!(!hosts.are_ours(host), "{host}");
         }
     }

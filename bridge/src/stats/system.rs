@@ -18,7 +18,9 @@ struct Ticks {
 impl Processors {
     /// The share in use since the last call, 0.0 to 1.0.
     pub(crate) fn usage(&mut self) -> f64 {
-        let Some(now) = fs::read_to_string("/proc/stat").ok().and_then(|text| parse_ticks(&text)) else { return 0.0 };
+        let Some(now) = fs::read_to_string("/proc/stat").ok().and_then(|text| parse_ticks(&text)) else {
+            return 0.0;
+        };
         let before = self.before.replace(now).unwrap_or(now);
         super::share(now.busy.saturating_sub(before.busy), now.all.saturating_sub(before.all))
     }
@@ -73,7 +75,10 @@ mod tests {
     #[test]
     fn a_field_is_found_by_its_name() {
         let text = "Name:\tbridge\nVmRSS:\t    1234 kB\nThreads:\t7\n";
-        assert_eq!((field_kib(text, "VmRSS:"), field_kib(text, "Threads:"), field_kib(text, "Vm")), (1234, 7, 0));
+        assert_eq!(
+            (field_kib(text, "VmRSS:"), field_kib(text, "Threads:"), field_kib(text, "Vm")),
+            (1234, 7, 0)
+        );
     }
 
     #[test]

@@ -14,10 +14,7 @@ fn receive_some(socket: &MediaSocket, batch: &mut ReceiveBatch) -> Vec<(Path, Ve
 
 fn echo_over(address: IpAddr) {
     let socket = MediaSocket::bind(0).unwrap();
-    let Ok(browser) = UdpSocket::bind((address, 0)) else {
-        eprintln!("no {address} on this machine: nothing to show");
-        return;
-    };
+    let browser = UdpSocket::bind((address, 0)).expect("this test needs loopback of both families");
     browser.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
     browser.send_to(b"hello", (address, socket.port())).unwrap();
 

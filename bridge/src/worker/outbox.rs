@@ -114,7 +114,11 @@ impl Outbox {
     }
 
     /// Gives the command back when there is no room.
-    fn offer_handshake(&mut self, endpoint: EndpointKey, command: HandshakeCommand) -> Option<HandshakeCommand> {
+    fn offer_handshake(
+        &mut self,
+        endpoint: EndpointKey,
+        command: HandshakeCommand,
+    ) -> Option<HandshakeCommand> {
         let lane = match &command {
             HandshakeCommand::Start(_) => self.lanes.entry(endpoint).or_default().clone(),
             // Not begun, or ended: nobody is there to hear it.

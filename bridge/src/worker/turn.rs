@@ -4,6 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tokio::sync::mpsc::error::TryRecvError;
 use tokio::sync::{mpsc, watch};
 
 use super::meter::{Meter, Second};
@@ -140,8 +141,11 @@ impl Turns {
         if let Ok((endpoint, report)) = self.reports.try_recv() {
             return Some(Input::Report(endpoint, report));
         }
-        if let Ok(command) = self.commands.try_recv() {
-            return Some(Input::Command(command));
+        match self.commands.try_recv() {
+            Ok(command) => return Some(Input::Command(command)),
+            // The control plane is gone without a word.
+            Err(TryRecvError::Disconnected) => self.is_stopping = true,
+            Err(TryRecvError::Empty) => {}
         }
         let (endpoint, event) = self.channel_events.try_recv().ok()?;
         Some(Input::Channel(endpoint, event))

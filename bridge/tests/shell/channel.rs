@@ -1,7 +1,8 @@
 //! The channel as browsers and strangers find it.
 
 use futures_util::{SinkExt as _, StreamExt as _};
-use tokio::net::TcpStream;
+use serde_json::json;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::{Error, Message};
@@ -76,7 +77,9 @@ async fn every_wrong_ticket_gets_the_same_answer() {
     let (no_password, _) = path.split_once('?').unwrap();
     let short = &path[..path.len() - 1];
     let mut texts = Vec::new();
-    for wrong in [&other_endpoint, &other_conference, no_password, short, &format!("{no_password}?pwd=%ff&pwd=")] {
+    for wrong in
+        [&other_endpoint, &other_conference, no_password, short, &format!("{no_password}?pwd=%ff&pwd=")]
+    {
         let (status, text) = refusal(&world, wrong).await;
         assert_eq!(status, 403, "{wrong}");
         texts.push(text);
@@ -104,7 +107,10 @@ async fn a_request_that_is_no_websocket_is_refused_after_its_ticket() {
     let answer = http::get(world.bound.channel, &path).await;
     assert!((400..500).contains(&answer.status), "{}", answer.status);
     assert_eq!(answer.error(), "upgrade_required");
-    assert_eq!(http::get(world.bound.channel, "/colibri-ws/bridge-1/a/b").await.error(), "authentication_failed");
+    assert_eq!(
+        http::get(world.bound.channel, "/colibri-ws/bridge-1/a/b").await.error(),
+        "authentication_failed"
+    );
     assert_eq!(http::request(world.bound.channel, "POST", &path, &[]).await.error(), "method_not_allowed");
     world.stop().await;
 }
@@ -177,6 +183,41 @@ async fn a_browser_that_writes_without_end_is_let_go() {
     .await;
     assert_eq!(code, 4429);
     flood.abort();
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_browser_that_does_not_read_is_let_go_and_the_others_are_not() {
+    let (world, mut link) = World::start().await;
+    let path = channel_path(&mut link, 1).await;
+    // A small window, so that what it does not read waits on the bridge's side.
+    let deaf = TcpSocket::new_v4().unwrap();
+    deaf.set_recv_buffer_size(4096).unwrap();
+    let deaf = deaf.connect(world.bound.channel).await.unwrap();
+    let url = format!("ws://{}{path}", world.bound.channel);
+    let (_deaf, _) = soon(tokio_tungstenite::client_async(url, deaf)).await.unwrap();
+    let mut talkers = Vec::new();
+    for number in 2..8 {
+        let path = channel_path(&mut link, number).await;
+        let (mut write, mut read) = open(&world, &path).await.unwrap().split();
+        let message = json!({ "colibriClass": "EndpointMessage", "to": endpoint(1).as_str(), "x": "x".repeat(20_000) });
+        talkers.push(tokio::spawn(async move {
+            // Below what one browser may write in a second; together more than a browser may leave unread.
+            for _ in 0..6 {
+                write.send(Message::text(message.to_string())).await.unwrap();
+            }
+            while let Some(Ok(message)) = read.next().await {
+                assert!(!message.is_close());
+            }
+        }));
+    }
+    let overload = r#"bridge_channels_closed_total{reason="overload"} 1"#;
+    until(|| async { http::get(world.bound.rest, "/metrics").await.body.contains(overload) }).await;
+    until(|| async { http::get(world.bound.rest, "/metrics").await.body.contains("\nbridge_channels 6\n") }).await;
+    for talker in talkers {
+        assert!(!talker.is_finished());
+        talker.abort();
+    }
     world.stop().await;
 }
 

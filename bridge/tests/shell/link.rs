@@ -70,15 +70,19 @@ async fn a_command_that_cannot_be_done_is_answered_and_the_link_stays() {
     let id = letter.as_str();
     for (text, expected) in [
         (
-            format!(r#"{{"id":1,"conference":"../etc","epoch":1,"body":{{"type":"end_conference"}}}}"#),
+            r#"{"id":1,"conference":"../etc","epoch":1,"body":{"type":"end_conference"}}"#.to_owned(),
             Refusal::BadParameters,
         ),
         (
-            format!(r#"{{"id":1,"conference":"{id}","epoch":1,"body":{{"type":"set_endpoint","endpoint":"x"}}}}"#),
+            format!(
+                r#"{{"id":1,"conference":"{id}","epoch":1,"body":{{"type":"set_endpoint","endpoint":"x"}}}}"#
+            ),
             Refusal::BadParameters,
         ),
         (
-            format!(r#"{{"id":1,"conference":"{id}","epoch":1,"body":{{"type":"from_the_future","x":[1]}}}}"#),
+            format!(
+                r#"{{"id":1,"conference":"{id}","epoch":1,"body":{{"type":"from_the_future","x":[1]}}}}"#
+            ),
             Refusal::UnknownCommand,
         ),
     ] {

@@ -31,11 +31,16 @@ async fn two_browsers_hear_and_see_each_other() {
     let (bob_browser, voice_slot, picture_slot) = join(&mut link, &bob).await;
 
     // A key frame of VP8: start of partition 0, P bit of the frame tag clear.
-    let picture = [&[0x10, 0x00, 0x00, 0x00, 0x9d, 0x01, 0x2a, 0x40, 0x01, 0xf0, 0x00][..], &[7; 900]].concat();
+    let picture =
+        [&[0x10, 0x00, 0x00, 0x00, 0x9d, 0x01, 0x2a, 0x40, 0x01, 0xf0, 0x00][..], &[7; 900]].concat();
     let (mut heard, mut seen) = (None, None);
     for sequence in 1..2000 {
-        alice_browser.publish(ssrc_of(&alice, MediaKind::Audio), AUDIO_PAYLOAD_TYPE, sequence, b"a voice").await;
-        alice_browser.publish(ssrc_of(&alice, MediaKind::Video), VIDEO_PAYLOAD_TYPE, sequence, &picture).await;
+        alice_browser
+            .publish(ssrc_of(&alice, MediaKind::Audio), AUDIO_PAYLOAD_TYPE, sequence, b"a voice")
+            .await;
+        alice_browser
+            .publish(ssrc_of(&alice, MediaKind::Video), VIDEO_PAYLOAD_TYPE, sequence, &picture)
+            .await;
         let (ssrc, payload) = bob_browser.next_media().await;
         if ssrc == voice_slot {
             heard = Some(payload);
@@ -98,7 +103,8 @@ fn hostile(transport_ufrag: &str) -> Vec<Vec<u8>> {
     for class in [Class::Success, Class::Error, Class::Indication] {
         datagrams.push(Builder::new(class, Method::BINDING, TransactionId([9; 12])).fingerprint());
     }
-    let many = (0..500).fold(request(&right_name), |builder, _| builder.attribute(AttributeKind::SOFTWARE, &[]));
+    let many =
+        (0..500).fold(request(&right_name), |builder, _| builder.attribute(AttributeKind::SOFTWARE, &[]));
     datagrams.push(many.fingerprint());
     for fixture in [
         &include_bytes!("../../../wire/fixtures/chromium/dtls-client-1.bin")[..],
@@ -159,7 +165,9 @@ async fn a_flood_does_not_keep_a_browser_from_its_answer() {
             browser.send(&message).await;
             let mut buffer = [0; 2048];
             let answer = browser.socket.recv_from(&mut buffer);
-            if let Ok(Ok((length, _))) = tokio::time::timeout(std::time::Duration::from_millis(500), answer).await {
+            if let Ok(Ok((length, _))) =
+                tokio::time::timeout(std::time::Duration::from_millis(500), answer).await
+            {
                 let answer = Message::parse(&buffer[..length]).unwrap();
                 if answer.transaction_id() == transaction {
                     return;

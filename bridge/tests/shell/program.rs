@@ -41,7 +41,8 @@ fn settings_that_cannot_be_used_end_with_78_and_one_line_that_names_the_key() {
         ("channel_url = \"nonsense\"", "channel_url"),
         ("endpoints_max = 0", "endpoints_max"),
     ] {
-        let toml = settings("").replace("media_port = 0\n", if key == "media_port" { "" } else { "media_port = 0\n" });
+        let toml = settings("")
+            .replace("media_port = 0\n", if key == "media_port" { "" } else { "media_port = 0\n" });
         let output = run(&format!("{toml}{line}\n"), &["--check-config"]);
         let text = stderr(&output);
         assert_eq!(output.status.code(), Some(78), "{line}: {text}");
@@ -75,7 +76,8 @@ fn good_settings_are_good_and_print_without_their_secret() {
 fn a_port_in_use_ends_with_1_and_names_it() {
     let udp = UdpSocket::bind("[::]:0").or_else(|_| UdpSocket::bind("0.0.0.0:0")).unwrap();
     let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
-    let (udp_port, tcp_address) = (udp.local_addr().unwrap().port().to_string(), tcp.local_addr().unwrap().to_string());
+    let (udp_port, tcp_address) =
+        (udp.local_addr().unwrap().port().to_string(), tcp.local_addr().unwrap().to_string());
     let others = ["--rest-listen", "127.0.0.1:0", "--channel-listen", "127.0.0.1:0"];
     for (flag, value, key) in [
         ("--media-port", &udp_port, "bridge.media_port"),
@@ -84,7 +86,8 @@ fn a_port_in_use_ends_with_1_and_names_it() {
     ] {
         let mut flags = vec!["--workers", "1", flag, value];
         flags.extend(others.chunks(2).filter(|other| other[0] != flag).flatten());
-        let toml = settings("").replace("media_port = 0\n", if flag == "--media-port" { "" } else { "media_port = 0\n" });
+        let toml = settings("")
+            .replace("media_port = 0\n", if flag == "--media-port" { "" } else { "media_port = 0\n" });
         let output = run(&toml, &flags);
         let text = stderr(&output);
         assert_eq!(output.status.code(), Some(1), "{flag}: {text}");
@@ -96,7 +99,8 @@ fn a_port_in_use_ends_with_1_and_names_it() {
 #[tokio::test]
 async fn it_says_what_it_listens_on_and_ends_when_told() {
     let folder = tempfile::tempdir().unwrap();
-    let flags = ["--ready-json", "--workers", "1", "--rest-listen", "127.0.0.1:0", "--channel-listen", "127.0.0.1:0"];
+    let flags =
+        ["--ready-json", "--workers", "1", "--rest-listen", "127.0.0.1:0", "--channel-listen", "127.0.0.1:0"];
     let mut command = tokio::process::Command::from(program(folder.path(), &settings(""), &flags));
     let mut child = command.stdout(Stdio::piped()).kill_on_drop(true).spawn().unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();

@@ -17,7 +17,9 @@ async fn statistics_are_flat_and_true() {
     }
     until(|| async { http::get(rest, "/stats").await.json()["total_ice_succeeded"] == 2 }).await;
     let stats = http::get(rest, "/colibri/stats").await.json();
-    for (key, value) in [("endpoints", 2), ("conferences", 1), ("largest_conference", 2), ("total_participants", 2)] {
+    for (key, value) in
+        [("endpoints", 2), ("conferences", 1), ("largest_conference", 2), ("total_participants", 2)]
+    {
         assert_eq!(stats[key], value, "{key}");
     }
     assert_eq!(stats["conference_sizes"][2], 1);
@@ -41,7 +43,9 @@ async fn metrics_have_a_fixed_set_of_series() {
     until(|| async { series().await.iter().any(|line| line.contains(r#"worker="1""#)) }).await;
     let before = series().await;
     assert!(before.iter().all(|series| series.starts_with("bridge_")), "{before:?}");
-    for name in ["bridge_stress", "bridge_forward_latency_seconds_count", r#"bridge_packets_total{direction="sent"}"#] {
+    for name in
+        ["bridge_stress", "bridge_forward_latency_seconds_count", r#"bridge_packets_total{direction="sent"}"#]
+    {
         assert!(before.contains(name), "{name} is not in {before:?}");
     }
     for number in 1..20 {
@@ -102,7 +106,9 @@ async fn draining_is_turned_on_and_off_by_post_alone() {
 async fn what_is_not_there_is_refused_in_json() {
     let (world, _link) = World::start().await;
     let rest = world.bound.rest;
-    for path in ["/", "/colibri", "/%00", "/..%2f..%2fetc/passwd", "/debug/none", &format!("/{}", "x".repeat(4000))] {
+    for path in
+        ["/", "/colibri", "/%00", "/..%2f..%2fetc/passwd", "/debug/none", &format!("/{}", "x".repeat(4000))]
+    {
         assert_eq!(http::get(rest, path).await.status, 404, "{path}");
     }
     assert_eq!(http::get(rest, "/nothing").await.error(), "not_found");
@@ -115,7 +121,8 @@ async fn what_is_not_there_is_refused_in_json() {
 
 #[tokio::test]
 async fn no_web_page_gets_an_answer() {
-    let (world, _link) = World::start_with(|settings| settings.rest_hosts = vec!["bridge.internal".to_owned()]).await;
+    let (world, _link) =
+        World::start_with(|settings| settings.rest_hosts = vec!["bridge.internal".to_owned()]).await;
     let rest = world.bound.rest;
     let rebound = http::request(rest, "GET", "/stats", &[("Host", "evil.example:8080")]).await;
     assert_eq!((rebound.status, rebound.error().as_str()), (421, "foreign_host"));
@@ -133,7 +140,9 @@ async fn hostile_http_is_refused_and_the_next_request_is_served() {
     let long_line = format!("GET /{} HTTP/1.1\r\nHost: localhost\r\n\r\n", "x".repeat(1 << 20));
     let long_headers = format!("GET / HTTP/1.1\r\nHost: localhost\r\nX: {}\r\n\r\n", "x".repeat(1 << 20));
     let many_headers = format!("GET / HTTP/1.1\r\nHost: localhost\r\n{}\r\n", "X: y\r\n".repeat(10_000));
-    for bytes in [long_line, long_headers, many_headers, "\0\0\0\0\r\n\r\n".to_owned(), "GET\r\n\r\n".to_owned()] {
+    for bytes in
+        [long_line, long_headers, many_headers, "\0\0\0\0\r\n\r\n".to_owned(), "GET\r\n\r\n".to_owned()]
+    {
         let answer = http::raw(rest, bytes.as_bytes()).await;
         assert!(matches!(answer.status, 0 | 400 | 414 | 431), "{} {}", answer.status, answer.head);
     }

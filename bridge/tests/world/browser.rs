@@ -170,6 +170,7 @@ impl Browser {
             tl0: number as u8,
             packets_per_frame: 3,
             owes_key_frame: false,
+            is_deaf: false,
             is_on: true,
             level_dbov: 30,
             next_at: self.born,
@@ -310,7 +311,8 @@ impl Browser {
             return check;
         }
         let streams = self.streams.iter().filter(|stream| stream.is_on).map(|stream| stream.next_at.max(self.born));
-        let asked = self.slots.values().flat_map(|slot| slot.asked.values()).map(|(at, _)| *at + ms(60));
+        let asked = self.slots.values().filter(|_| self.asks_for_missing).flat_map(|slot| slot.asked.values());
+        let asked = asked.map(|(at, _)| *at + ms(60));
         let report = self.next_report.unwrap_or(self.born);
         streams.chain(asked).chain([check, report]).min().unwrap_or(far)
     }
@@ -529,7 +531,7 @@ impl Browser {
                 Packet::Pli(pli) => {
                     let stream = self.streams.iter_mut().find(|stream| stream.ssrc == pli.media.0);
                     let stream = stream.expect("a stream of its own");
-                    stream.owes_key_frame = true;
+                    stream.owes_key_frame = !stream.is_deaf;
                     stream.key_frame_requests.push(now);
                 }
                 Packet::SenderReport(report) => {

@@ -64,6 +64,8 @@ pub struct Stream {
     pub packets_per_frame: u8,
     /// A picture is asked for.
     pub owes_key_frame: bool,
+    /// Never makes a picture because it is asked to.
+    pub is_deaf: bool,
     /// Sends nothing while it is off.
     pub is_on: bool,
     pub level_dbov: u8,

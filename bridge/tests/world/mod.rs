@@ -45,6 +45,8 @@ pub struct World {
     pub replies: Vec<Reply>,
     /// Datagrams the engine sent, of all kinds.
     pub sent_datagrams: u64,
+    /// How often the engine had to be woken.
+    pub wakeups: u64,
     pub conference: ConferenceId,
     pub epoch: Epoch,
     pub profile: Profile,
@@ -120,6 +122,7 @@ impl World {
             notices: Vec::new(),
             replies: Vec::new(),
             sent_datagrams: 0,
+            wakeups: 0,
             conference: conference_id('a'),
             epoch: Epoch(1),
             profile: Profile::AeadAes128Gcm,
@@ -197,6 +200,7 @@ impl World {
             }
         }
         if self.bridge.next_timeout().is_some_and(|at| at <= self.now) {
+            self.wakeups += 1;
             self.bridge.handle_timeout(self.now);
             self.drain();
         }
@@ -310,6 +314,12 @@ impl World {
         let key = self.browsers[place].key.expect("joined");
         self.bridge.handle_channel(self.now, key, ChannelEvent::Text(text.to_owned()));
         self.drain();
+    }
+
+    /// Everything the browser has been told of one class, as JSON.
+    pub fn told(&self, place: usize, class: &str) -> Vec<serde_json::Value> {
+        let told = self.browsers[place].told.iter().map(|message| serde_json::to_value(message).unwrap());
+        told.filter(|message| message["colibriClass"] == class).collect()
     }
 
     pub fn key(&self, place: usize) -> EndpointKey {

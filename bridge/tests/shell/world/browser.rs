@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use rtc::crypto::{HashAlgorithm, RTCCryptoProvider as _, default_provider};
+use rtc::crypto::{HashAlgorithm, default_provider};
 use rtc::dtls::config::{ClientAuthType, ConfigBuilder, ExtendedMasterSecretType, HandshakeConfig};
 use rtc::dtls::crypto::Certificate;
 use rtc::dtls::endpoint::{Endpoint, EndpointEvent};
@@ -14,8 +14,8 @@ use rtc::shared::TransportProtocol;
 use tokio::net::UdpSocket;
 use wire::messages::ids::{EndpointId, Mid, SourceName};
 use wire::messages::media::{
-    Codec, CodecParameters, EndpointParameters, Extension, ExtensionParameters, Fingerprint, IceCredentials, Media,
-    MediaKind, MediaRole, SourceParameters, SourceSsrc, TransportParameters, VideoType,
+    Codec, CodecParameters, EndpointParameters, Extension, ExtensionParameters, Fingerprint, IceCredentials,
+    Media, MediaKind, MediaRole, SourceParameters, SourceSsrc, TransportParameters, VideoType,
 };
 use wire::rtp::{PayloadType, RtpHeader, RtpView, Ssrc, write_header};
 use wire::srtp::{Opener, Profile, ReplayWindow, Sealer, SessionKeys};
@@ -44,7 +44,8 @@ pub(crate) struct Certified {
 impl Certified {
     pub(crate) fn new() -> Self {
         let provider = default_provider().unwrap();
-        let certificate = Certificate::generate_self_signed(vec!["browser".to_owned()], provider.crypto()).unwrap();
+        let certificate =
+            Certificate::generate_self_signed(vec!["browser".to_owned()], provider.crypto()).unwrap();
         let der = &certificate.certificate[0];
         let digest = provider.crypto().hash(HashAlgorithm::Sha256, der).unwrap();
         let value: Vec<String> = digest.iter().map(|byte| format!("{byte:02X}")).collect();
@@ -151,7 +152,8 @@ impl Browser {
         let header_length = write_header(&mut plain, &header, elements).unwrap();
         let mut sealed = [0; 1500];
         let (sealer, _) = self.media.as_ref().unwrap();
-        let length = sealer.seal_rtp(u64::from(sequence), &plain[..header_length], payload, &mut sealed).unwrap();
+        let length =
+            sealer.seal_rtp(u64::from(sequence), &plain[..header_length], payload, &mut sealed).unwrap();
         self.send(&sealed[..length]).await;
     }
 

@@ -39,7 +39,7 @@ impl World {
         let mut signaling = Signaling::listen().await;
         let mut settings = settings(&signaling);
         change(&mut settings);
-        let handle = start(settings).await.unwrap();
+        let handle = start(&settings).await.unwrap();
         let bound = handle.bound().clone();
         let (stop, stopped) = oneshot::channel::<()>();
         let ended = tokio::spawn(handle.run_until(async {

@@ -12,7 +12,9 @@ use axum::routing::get;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use wire::messages::ids::{ConferenceId, EndpointId, Epoch};
-use wire::messages::link::{Command, CommandBody, FromBridge, Hello, Load, Notice, Outcome, Reply, SUBPROTOCOL};
+use wire::messages::link::{
+    Command, CommandBody, FromBridge, Hello, Load, Notice, Outcome, Reply, SUBPROTOCOL,
+};
 use wire::messages::media::{EndpointParameters, TransportParameters};
 
 use super::{KEY, soon};
@@ -110,7 +112,12 @@ impl Link {
     }
 
     /// Sends a command and waits for its outcome.
-    pub(crate) async fn command(&mut self, conference: &ConferenceId, epoch: u64, body: CommandBody) -> Outcome {
+    pub(crate) async fn command(
+        &mut self,
+        conference: &ConferenceId,
+        epoch: u64,
+        body: CommandBody,
+    ) -> Outcome {
         static NEXT: AtomicU64 = AtomicU64::new(1_000);
         let id = NEXT.fetch_add(1, Ordering::Relaxed);
         let command = Command { id, conference: conference.clone(), epoch: Epoch(epoch), body };

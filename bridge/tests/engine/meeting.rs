@@ -1,11 +1,9 @@
 //! Meetings of model browsers through the engine: what they see and hear.
 
-mod world;
-
 use wire::messages::link::EndpointEvent;
 
-use world::browser::Browser;
-use world::{World, secs};
+use crate::world::browser::Browser;
+use crate::world::{World, secs};
 
 #[test]
 fn three_participants_see_and_hear_each_other() {

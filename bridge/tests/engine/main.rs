@@ -1,0 +1,15 @@
+//! The engine among model browsers, lossy lines and a clock that only the tests move. Each test's name is its claim.
+
+#[path = "../world/mod.rs"]
+mod world;
+
+mod channel;
+mod commands;
+mod hostile;
+mod meeting;
+mod repair;
+mod reports;
+mod requests;
+mod simulcast;
+mod slots;
+mod transport;

@@ -1,0 +1,169 @@
+//! What is lost is asked for, on both sides, and comes back once.
+
+use bridge::engine::drop_reason::DropReason;
+use wire::rtcp::Nack;
+use wire::rtp::Ssrc;
+
+use crate::world::browser::Browser;
+use crate::world::{Line, World, ms, secs};
+
+fn speaker_and_watcher(world: &mut World) -> (usize, usize) {
+    (world.join(Browser::talker(1)), world.join(Browser::watcher(2)))
+}
+
+#[test]
+fn a_packet_lost_on_the_way_up_is_asked_for_once_and_comes_back_over_rtx() {
+    let mut world = World::new();
+    let (sender, receiver) = speaker_and_watcher(&mut world);
+    world.run(secs(1));
+    let camera = world.browsers[sender].camera();
+    let next = camera.next_index as u16;
+    let lost = [next.wrapping_add(7), next.wrapping_add(8), next.wrapping_add(40)];
+    camera.swallowed = lost.to_vec();
+    world.run(secs(2));
+    assert_eq!(world.browsers[sender].camera().nacked, lost);
+    let video = world.browsers[sender].video();
+    let slot = world.browsers[receiver].slot_showing(&video).expect("shown");
+    slot.assert_continuous();
+    assert!(slot.packets.values().all(|shown| !shown.is_repaired), "the receiver never had to ask");
+    assert_eq!(world.stats().counters.packets_recovered, 3);
+    assert!(world.browsers[sender].camera().key_frame_requests.len() <= 2, "nobody lost the picture");
+}
+
+#[test]
+fn a_packet_lost_on_the_way_down_is_answered_over_rtx_and_the_sender_hears_nothing_of_it() {
+    let mut world = World::new();
+    let (sender, receiver) = speaker_and_watcher(&mut world);
+    world.browsers[receiver].line_down = Line { loss: 0.05, ..Line::GOOD };
+    world.run(secs(5));
+    world.browsers[receiver].line_down = Line::GOOD;
+    world.run(secs(1));
+    let video = world.browsers[sender].video();
+    let slot = world.browsers[receiver].slot_showing(&video).expect("shown");
+    slot.assert_continuous();
+    let repaired = slot.packets.values().filter(|shown| shown.is_repaired).count();
+    assert!((10..60).contains(&repaired), "{repaired} packets came back");
+    assert_eq!(slot.duplicates, 0);
+    assert_eq!(world.browsers[sender].camera().nacked, [0; 0]);
+}
+
+#[test]
+fn without_rtx_a_packet_is_repeated_byte_for_byte() {
+    let mut world = World::new();
+    let sender = world.join(Browser::talker(1));
+    let mut receiver = Browser::watcher(2);
+    receiver.has_rtx = false;
+    let receiver = world.join(receiver);
+    world.browsers[receiver].line_down = Line { loss: 0.05, ..Line::GOOD };
+    world.run(secs(4));
+    world.browsers[receiver].line_down = Line::GOOD;
+    world.run(secs(1));
+    let video = world.browsers[sender].video();
+    let slot = world.browsers[receiver].slot_showing(&video).expect("shown");
+    // A repeated packet of other bytes under the same index would not have opened.
+    slot.assert_continuous();
+    assert!(world.stats().counters.retransmissions_sent > 5);
+}
+
+#[test]
+fn five_percent_loss_jitter_and_duplicates_both_ways_cost_no_frame() {
+    for seed in 1..=3 {
+        let mut world = World::seeded(seed);
+        let all: Vec<usize> = (1..=3).map(|number| world.join(Browser::talker(number))).collect();
+        world.run(secs(1));
+        let bad = Line { delay: ms(25), jitter: ms(20), loss: 0.05, duplicates: 0.05 };
+        all.iter().for_each(|place| {
+            (world.browsers[*place].line_up, world.browsers[*place].line_down) = (bad, bad);
+        });
+        world.run(secs(8));
+        all.iter().for_each(|place| {
+            (world.browsers[*place].line_up, world.browsers[*place].line_down) = (Line::GOOD, Line::GOOD);
+        });
+        world.run(secs(2));
+        for receiver in &all {
+            for slot in world.browsers[*receiver].slots.values().filter(|slot| slot.is_video && !slot.packets.is_empty()) {
+                let packets = slot.packets.len();
+                assert_eq!(slot.missing().len(), 0, "seed {seed}: of {packets} packets");
+                assert_eq!(slot.duplicates, 0, "seed {seed}");
+                assert!(slot.frames().len() * 3 + 6 >= packets, "seed {seed}: {} frames", slot.frames().len());
+            }
+        }
+    }
+}
+
+#[test]
+fn a_packet_that_comes_late_takes_its_own_place() {
+    let mut world = World::seeded(9);
+    let (sender, receiver) = speaker_and_watcher(&mut world);
+    world.browsers[sender].line_up = Line { jitter: ms(60), ..Line::GOOD };
+    world.run(secs(4));
+    world.browsers[sender].line_up = Line::GOOD;
+    world.run(secs(1));
+    let video = world.browsers[sender].video();
+    let slot = world.browsers[receiver].slot_showing(&video).expect("shown");
+    assert_eq!((slot.missing().len(), slot.duplicates), (0, 0));
+    assert!(slot.frames().len() > 80);
+}
+
+#[test]
+fn duplicates_are_never_forwarded_twice() {
+    let mut world = World::new();
+    let (sender, receiver) = speaker_and_watcher(&mut world);
+    world.browsers[sender].line_up = Line { duplicates: 1.0, ..Line::GOOD };
+    world.run(secs(2));
+    // A browser also repeats what has arrived, over RTX, to probe its line.
+    let (now, path) = (world.now, world.browsers[sender].path);
+    let newest = world.browsers[sender].camera().next_index as u16;
+    let index = world.browsers[sender].streams.iter().position(|stream| stream.is_video).unwrap();
+    let sent_before = world.stats().counters.packets_sent;
+    for age in 1..50 {
+        let probe = world.browsers[sender].resend(now, index, newest.wrapping_sub(age)).expect("in its history");
+        world.inject(path, probe);
+    }
+    assert_eq!(world.stats().counters.packets_sent, sent_before);
+    assert_eq!(world.dropped(DropReason::RtxUnusable), 49);
+    assert!(world.dropped(DropReason::SrtpReplayed) + world.dropped(DropReason::Duplicate) > 150);
+    assert!(world.browsers[receiver].slots.values().all(|slot| slot.duplicates == 0));
+}
+
+#[test]
+fn a_flood_of_nacks_gets_no_more_than_its_share() {
+    let mut world = World::new();
+    let (_, receiver) = speaker_and_watcher(&mut world);
+    world.run(secs(4));
+    let before = world.stats().counters;
+    let slot = *world.browsers[receiver].slots.iter().find(|(_, slot)| slot.is_video && !slot.packets.is_empty()).unwrap().0;
+    let (path, everything) = (world.browsers[receiver].path, (0..=u16::MAX).collect::<Vec<_>>());
+    for _ in 0..20 {
+        for chunk in everything.chunks(256 * 17) {
+            let mut compound = Vec::new();
+            Nack::write_sequences(&mut compound, Ssrc(1), Ssrc(slot), chunk);
+            let datagram = world.browsers[receiver].seal_rtcp(&compound).unwrap();
+            world.inject(path, datagram);
+        }
+        world.run(ms(50));
+    }
+    let after = world.stats().counters;
+    let resent = after.retransmissions_sent - before.retransmissions_sent;
+    assert!(after.nacks_received - before.nacks_received > 1_000_000);
+    // Saved up 64 KiB, then a quarter of one second of three packets in 40 ms.
+    assert!(resent < 80, "{resent} packets were sent again");
+    assert!(world.dropped(DropReason::RetransmissionLimit) > 1_000);
+}
+
+#[test]
+fn what_the_sender_never_repeats_is_given_up_and_a_picture_asked_for() {
+    let mut world = World::new();
+    let (sender, receiver) = speaker_and_watcher(&mut world);
+    world.run(secs(1));
+    let camera = world.browsers[sender].camera();
+    camera.answers_nacks = false;
+    camera.swallowed = vec![(camera.next_index as u16).wrapping_add(20)];
+    let asked_before = camera.key_frame_requests.len();
+    world.run(secs(4));
+    let camera = world.browsers[sender].camera();
+    assert!(camera.nacked.len() <= 10, "asked {} times", camera.nacked.len());
+    assert!(camera.key_frame_requests.len() > asked_before);
+    let video = world.browsers[sender].video();
+    assert!(world.browsers[receiver].slot_showing(&video).unwrap().frames().len() > 80);
+}
