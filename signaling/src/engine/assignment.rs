@@ -108,7 +108,8 @@ impl Focus {
     /// The conference still has no bridge: its participants are told, once.
     pub(crate) fn unavailable_due(&mut self, id: &ConferenceId) {
         let Some(conference) = self.conferences.get_mut(id) else { return };
-        let (Assignment::Wanted { is_told } | Assignment::Stranded { is_told, .. }) = &mut conference.assignment
+        let (Assignment::Wanted { is_told } | Assignment::Stranded { is_told, .. }) =
+            &mut conference.assignment
         else {
             return;
         };
@@ -186,8 +187,7 @@ impl Focus {
     /// Tells a bridge to forget a conference, under an epoch at least as new as any it knows.
     pub(crate) fn end_on(&mut self, link: super::ports::LinkId, id: &ConferenceId, epoch: Epoch) {
         let number = self.commands.fresh_id();
-        let command =
-            Command { id: number, conference: id.clone(), epoch, body: CommandBody::EndConference };
+        let command = Command { id: number, conference: id.clone(), epoch, body: CommandBody::EndConference };
         self.push(Output::Command(link, command));
     }
 

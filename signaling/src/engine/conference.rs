@@ -175,7 +175,8 @@ impl Conference {
     /// The batched changes.
     pub(crate) fn delta(&mut self) -> Option<Update> {
         let participants = &self.participants;
-        let look = |who: &EndpointId| -> Option<Shown> { participants.get(who).map(|found| found.shown.clone()) };
+        let look =
+            |who: &EndpointId| -> Option<Shown> { participants.get(who).map(|found| found.shown.clone()) };
         self.roster.delta(look)
     }
 }

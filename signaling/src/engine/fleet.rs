@@ -236,8 +236,11 @@ impl Fleet {
     /// loaded. Among near-equals two are drawn and the one with fewer endpoints wins, so that a burst does not fall on
     /// one bridge while its report is on its way.
     pub(crate) fn pick(&self, secrets: &mut Secrets, except: Option<&BridgeId>) -> Option<BridgeId> {
-        let mut fit: Vec<&Bridge> =
-            self.bridges.values().filter(|bridge| bridge.is_fit() && Some(&bridge.hello.bridge) != except).collect();
+        let mut fit: Vec<&Bridge> = self
+            .bridges
+            .values()
+            .filter(|bridge| bridge.is_fit() && Some(&bridge.hello.bridge) != except)
+            .collect();
         self.prefer(&mut fit, |bridge| bridge.hello.version == self.version);
         self.prefer(&mut fit, |bridge| self.region.is_some() && bridge.hello.region == self.region);
         let least = fit.iter().map(|bridge| bridge.corrected_stress(self.cost)).reduce(f64::min)?;
@@ -260,7 +263,13 @@ impl Fleet {
     }
 
     /// `id` carries `conference` with this many endpoints from now on.
-    pub(crate) fn note_size(&mut self, now: Instant, id: &BridgeId, conference: &ConferenceId, endpoints: u32) {
+    pub(crate) fn note_size(
+        &mut self,
+        now: Instant,
+        id: &BridgeId,
+        conference: &ConferenceId,
+        endpoints: u32,
+    ) {
         let Some(bridge) = self.bridges.get_mut(id) else { return };
         let before = bridge.held.insert(conference.clone(), endpoints).unwrap_or(0);
         bridge.held_endpoints = bridge.held_endpoints - before + endpoints;

@@ -30,7 +30,9 @@ impl Focus {
             HttpRequest::Restart { resource, protocol, ice } => {
                 self.restart_ice(now, http, (&resource, protocol), ice).map(|()| None)
             }
-            HttpRequest::Trickle { resource, protocol, tag } => self.trickle(&resource, protocol, &tag).map(Some),
+            HttpRequest::Trickle { resource, protocol, tag } => {
+                self.trickle(&resource, protocol, &tag).map(Some)
+            }
             HttpRequest::End { resource, protocol } => self.end(now, &resource, protocol).map(Some),
         };
         match done {
@@ -165,8 +167,7 @@ fn not_found() -> Refused {
 
 /// WHIP only sends (RFC 9725, 4.2), WHEP only receives.
 fn check_direction(offer: &Offer, protocol: HttpProtocol) -> Result<(), Refused> {
-    let has_source =
-        offer.parameters.medias.iter().any(|media| matches!(media.role, MediaRole::Source(_)));
+    let has_source = offer.parameters.medias.iter().any(|media| matches!(media.role, MediaRole::Source(_)));
     let has_slot = offer.parameters.medias.iter().any(|media| media.role == MediaRole::Slot);
     let wrong = match protocol {
         HttpProtocol::Whip if !has_source => "a WHIP offer sends something",

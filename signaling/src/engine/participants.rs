@@ -10,11 +10,9 @@ use wire::text::TextError;
 use super::conference::{Assignment, Conference};
 use super::focus::{Connection, Focus, JOIN_TIME, Place};
 use super::participant::{Attachment, Participant};
-use super::ports::{ConferenceName, ConnectionId, Output};
+use super::ports::{ConferenceName, ConnectionId, MESSAGE_BYTES_MAX, Output};
 use super::timers::Timer;
 
-/// One WebSocket message, as the page is told.
-pub(crate) const MESSAGE_BYTES_MAX: usize = 64 * 1024;
 /// A newcomer's chat history comes after its media, and at this time if there is none.
 const HISTORY_TIME: Duration = Duration::from_secs(5);
 /// A browser that hung up its media and its socket has closed the page; a reload is back before this.
@@ -29,7 +27,11 @@ impl Focus {
             Ok(name) => name,
             Err(error) => return self.refuse(connection, ErrorId::BadName, &format!("the name {error}")),
         };
-        if self.conferences.get(&conference.id).is_some_and(|it| it.members() >= self.settings.participants_max) {
+        if self
+            .conferences
+            .get(&conference.id)
+            .is_some_and(|it| it.members() >= self.settings.participants_max)
+        {
             return self.refuse(connection, ErrorId::ConferenceFull, "this conference is full");
         }
         if !self.open_conference(now, &conference) {

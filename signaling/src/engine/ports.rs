@@ -7,6 +7,9 @@ use wire::messages::ids::{ConferenceId, Epoch, SourceName};
 use wire::messages::link::Command;
 use wire::messages::meeting::{ByeReason, SlotCounts, Update};
 
+/// One message of a browser: an offer with all slots has about 40 KiB, everything else a few hundred bytes.
+pub const MESSAGE_BYTES_MAX: usize = 64 * 1024;
+
 /// One browser's WebSocket. Never reused, so a late output finds nobody instead of somebody else.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ConnectionId(pub u64);
@@ -256,4 +259,3 @@ pub struct BridgeView {
     /// Endpoints it reports.
     pub endpoints: u32,
 }
-

@@ -88,7 +88,8 @@ fn when_most_bridges_fall_silent_together_nothing_moves() {
     let [anna, _] = meeting(&mut world);
     let holder = bridge_of(&world).unwrap();
     world.run(seconds(2));
-    let survivor = links.into_iter().find(|link| world.bridges[link].hello.bridge.as_str() != holder).unwrap();
+    let survivor =
+        links.into_iter().find(|link| world.bridges[link].hello.bridge.as_str() != holder).unwrap();
     for link in links.into_iter().filter(|link| *link != survivor) {
         world.model(link).is_beating = false;
     }
@@ -109,7 +110,8 @@ fn suspects_that_stay_silent_while_another_is_heard_are_lost_after_all() {
     let links = ["a", "b", "c"].map(|name| world.bridge(name));
     let [anna, _] = meeting(&mut world);
     let holder = bridge_of(&world).unwrap();
-    let survivor = links.into_iter().find(|link| world.bridges[link].hello.bridge.as_str() != holder).unwrap();
+    let survivor =
+        links.into_iter().find(|link| world.bridges[link].hello.bridge.as_str() != holder).unwrap();
     for link in links.into_iter().filter(|link| *link != survivor) {
         world.model(link).is_beating = false;
     }

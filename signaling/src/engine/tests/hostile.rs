@@ -108,7 +108,8 @@ fn an_offer_while_waiting_is_refused() {
 fn chat_at_the_limit_passes_and_over_it_is_refused() {
     let mut world = World::new();
     let anna = world.join("daily", "Anna");
-    for text in ["x".repeat(2048), "x".repeat(2049), " \u{202e}".to_owned(), "<b>👩‍🚀</b>".to_owned()] {
+    for text in ["x".repeat(2048), "x".repeat(2049), " \u{202e}".to_owned(), "<b>👩‍🚀</b>".to_owned()]
+    {
         world.request(anna, Request::Chat { text });
     }
     assert_eq!(world.seen(anna).errors(), [ErrorId::TooLong, ErrorId::BadMessage]);
@@ -130,7 +131,8 @@ fn a_snapshot_holds_nothing_but_what_is_to_be_seen() {
     let mut world = World::new();
     world.join("daily", "Anna");
     let bert = world.join("daily", "Bert");
-    let state = world.seen(bert).updates.iter().find(|update| matches!(update, Update::State { .. })).unwrap();
+    let state =
+        world.seen(bert).updates.iter().find(|update| matches!(update, Update::State { .. })).unwrap();
     let json = serde_json::to_value(state).unwrap();
     for participant in json["snapshot"]["participants"].as_array().unwrap() {
         let keys: Vec<&String> = participant.as_object().unwrap().keys().collect();

@@ -37,7 +37,8 @@ fn a_newcomer_hears_who_it_is_then_what_there_is_then_what_to_do() {
         panic!("{:?}", world.seen(bert).updates)
     };
     assert_eq!((conference.as_str(), slots.audio), ("daily", 3));
-    let names: Vec<&str> = snapshot.participants.iter().map(|participant| participant.name.as_str()).collect();
+    let names: Vec<&str> =
+        snapshot.participants.iter().map(|participant| participant.name.as_str()).collect();
     assert_eq!(names, ["Anna", "Bert"]);
 }
 

@@ -50,7 +50,11 @@ fn the_same_participant_on_a_second_socket_ends_the_first() {
     assert_eq!(world.seen(anna).closed, Some(ByeReason::Replaced));
     world.cut(anna);
     world.run(seconds(60));
-    assert_eq!(world.seen(again).roster().len(), 1, "no ghost, and the late close of the first changes nothing");
+    assert_eq!(
+        world.seen(again).roster().len(),
+        1,
+        "no ghost, and the late close of the first changes nothing"
+    );
 }
 
 #[test]

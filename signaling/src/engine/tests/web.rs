@@ -102,7 +102,8 @@ fn an_ice_restart_changes_the_credentials_and_the_tag() {
     let http = post(&mut world, HttpProtocol::Whip, publishing());
     let (resource, _) = created(&world, http);
     let protocol = HttpProtocol::Whip;
-    let trickle = |tag: &str| HttpRequest::Trickle { resource: resource.clone(), protocol, tag: tag.to_owned() };
+    let trickle =
+        |tag: &str| HttpRequest::Trickle { resource: resource.clone(), protocol, tag: tag.to_owned() };
     let http = world.http(trickle("ice-0"));
     assert_eq!(world.answers[&http], HttpAnswer::Accepted);
     let ice = IceCredentials { ufrag: "new1".to_owned(), pwd: "n".repeat(24) };

@@ -382,7 +382,9 @@ impl Bridge {
                     held.push((command.conference.clone(), endpoint.clone()));
                 }
                 CommandBody::RemoveEndpoint { endpoint } => held.retain(|(_, other)| other != endpoint),
-                CommandBody::EndConference => held.retain(|(conference, _)| *conference != command.conference),
+                CommandBody::EndConference => {
+                    held.retain(|(conference, _)| *conference != command.conference)
+                }
                 CommandBody::Unknown => {}
             }
         }
