@@ -11,6 +11,7 @@ use axum::extract::Request;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::time::{sleep, timeout};
@@ -26,6 +27,8 @@ const HEADER_BYTES_MAX: usize = 16 * 1024;
 const HEADERS_MAX: usize = 64;
 /// One page load takes seconds; a WebSocket is upgraded and does not count.
 const CONNECTION_AGE_MAX: Duration = Duration::from_secs(120);
+/// The largest message, and the page's files in a few round trips.
+const SEND_BUFFER_BYTES: usize = 64 * 1024;
 /// To finish the request under way.
 const FINISH_TIME_MAX: Duration = Duration::from_secs(5);
 /// Waits for file descriptors without using the processor.
@@ -78,6 +81,8 @@ pub(crate) async fn serve(
 async fn serve_connection(stream: TcpStream, router: Router, peer: Peer, mut stop: watch::Receiver<bool>) {
     // Small messages at once; without it they merely come later.
     let _ = stream.set_nodelay(true);
+    // Otherwise the kernel keeps megabytes for a stranger who does not read; refused, it is as it was.
+    let _ = SockRef::from(&stream).set_send_buffer_size(SEND_BUFFER_BYTES);
     let service = router.map_request(move |mut request: Request<hyper::body::Incoming>| {
         request.extensions_mut().insert(peer.clone());
         request

@@ -56,9 +56,17 @@ pub(crate) async fn close(mut socket: WebSocket, end: End) {
     // A browser that does not even take this is gone.
     let _ = timeout(CLOSE_TIME_MAX, async {
         socket.send(Message::Close(Some(frame))).await?;
-        // The other side's own close comes back; hanging up before it could take ours away from it.
+        if UNREADABLE.contains(&code) {
+            // What it sends cannot be read any further. Hanging up with bytes of it unread would reset the connection and
+            // could take our close away from it.
+            std::future::pending::<()>().await;
+        }
+        // Its own close comes back.
         while let Some(Ok(_)) = socket.recv().await {}
         Ok::<_, axum::Error>(())
     })
     .await;
 }
+
+/// The codes that say that a message could not be read: the end of reading.
+const UNREADABLE: [u16; 3] = [1002, 1007, 1009];

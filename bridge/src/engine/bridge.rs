@@ -1,4 +1,8 @@
 //! One worker's engine: every input enters here and is led to the conference it concerns.
+//!
+//! Invariants: an endpoint is in `by_key` as long as it lives, in `by_ufrag` under each ufrag of ours that a check may
+//! name, in `by_path` under each path that ICE has authenticated and not given up. Whoever takes an endpoint out takes it
+//! out of all of them; a `Place` is never kept beyond that.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
@@ -7,7 +11,7 @@ use foldhash::HashMap;
 use slab::Slab;
 use wire::datagram::{DatagramKind, classify};
 use wire::messages::ids::ConferenceId;
-use wire::messages::link::{EndpointEvent, LiveConference, Notice};
+use wire::messages::link::{EndpointEvent, Notice};
 use wire::rtp::RtpView;
 use wire::stun;
 
@@ -36,7 +40,6 @@ pub struct Bridge {
     /// Endpoints by authenticated 5-tuple. The one look-up of a media packet.
     by_path: HashMap<Path, Place>,
     pub(super) epochs: Epochs,
-    pub(super) is_draining: bool,
     pub(super) fx: Effects,
 }
 
@@ -59,7 +62,6 @@ impl Bridge {
             by_ufrag: HashMap::default(),
             by_path: HashMap::default(),
             epochs: Epochs::default(),
-            is_draining: false,
             fx,
         }
     }
@@ -76,9 +78,14 @@ impl Bridge {
         }
     }
 
+    /// The hot path: one look-up by path, then the conference has the packet.
     fn handle_rtp(&mut self, now: Instant, path: Path, datagram: &[u8]) {
-        let Some(place) = self.by_path.get(&path).copied() else { return self.fx.drop(DropReason::UnknownSource) };
-        let Ok(view) = RtpView::parse_protected(datagram) else { return self.fx.drop(DropReason::RtpMalformed) };
+        let Some(place) = self.by_path.get(&path).copied() else {
+            return self.fx.drop(DropReason::UnknownSource);
+        };
+        let Ok(view) = RtpView::parse_protected(datagram) else {
+            return self.fx.drop(DropReason::RtpMalformed);
+        };
         let conference = &mut self.conferences[place.conference];
         if conference.handle_rtp(now, place.endpoint, &view, &mut self.fx) {
             self.note_sign_of_life(now, place, path);
@@ -86,7 +93,9 @@ impl Bridge {
     }
 
     fn handle_rtcp(&mut self, now: Instant, path: Path, datagram: &[u8]) {
-        let Some(place) = self.by_path.get(&path).copied() else { return self.fx.drop(DropReason::UnknownSource) };
+        let Some(place) = self.by_path.get(&path).copied() else {
+            return self.fx.drop(DropReason::UnknownSource);
+        };
         let conference = &mut self.conferences[place.conference];
         if conference.handle_rtcp(now, place.endpoint, datagram, &mut self.fx) {
             self.note_sign_of_life(now, place, path);
@@ -103,7 +112,9 @@ impl Bridge {
 
     /// RFC 8445, 7.3: a check names one of our ufrags, or it gets no answer.
     fn handle_stun(&mut self, now: Instant, path: Path, datagram: &[u8]) {
-        let Ok(message) = stun::Message::parse(datagram) else { return self.fx.drop(DropReason::StunMalformed) };
+        let Ok(message) = stun::Message::parse(datagram) else {
+            return self.fx.drop(DropReason::StunMalformed);
+        };
         if message.class() != stun::Class::Request {
             return self.fx.drop(DropReason::StunNotARequest);
         }
@@ -128,6 +139,7 @@ impl Bridge {
         now + PATH_KEPT < endpoint.ice.consent_deadline() + PATH_KEPT_AFTER
     }
 
+    /// Sends a check's answer, and takes over what the check has changed.
     fn take_answer(&mut self, place: Place, path: Path, answer: &CheckAnswer) {
         if !self.fx.ring.push(path, &answer.reply) {
             self.fx.drop(DropReason::SendRingFull);
@@ -160,7 +172,9 @@ impl Bridge {
 
     /// Only what comes on a path that ICE has authenticated gets near a handshake (HOSTILE U22).
     fn handle_dtls(&mut self, now: Instant, path: Path, datagram: &[u8]) {
-        let Some(place) = self.by_path.get(&path).copied() else { return self.fx.drop(DropReason::UnknownSource) };
+        let Some(place) = self.by_path.get(&path).copied() else {
+            return self.fx.drop(DropReason::UnknownSource);
+        };
         let endpoint = &mut self.conferences[place.conference].endpoints[place.endpoint];
         if !endpoint.handshake_allowance.take(now, 1) {
             return self.fx.drop(DropReason::DtlsUnexpected);
@@ -204,11 +218,6 @@ impl Bridge {
         self.conferences[place.conference].handle_channel(now, place.endpoint, event, &mut self.fx);
     }
 
-    /// Takes no new conference from now on, or does again.
-    pub fn set_draining(&mut self, is_draining: bool) {
-        self.is_draining = is_draining;
-    }
-
     /// Does what is due. Call it at `next_timeout`; calling it early does no harm.
     pub fn handle_timeout(&mut self, now: Instant) {
         while let Some((key, timer)) = self.fx.timers.pop_due(now) {
@@ -236,8 +245,6 @@ impl Bridge {
                     self.fx.counters.ice_failed += u64::from(!has_path);
                     self.give_up(now, place, EndpointEvent::ConnectTimeout);
                 }
-                // Conferences end with their last endpoint, speakers change with levels, requests with packets.
-                Timer::KeyFrameRequest | Timer::Speakers | Timer::Expiry => {}
             }
         }
     }
@@ -257,16 +264,7 @@ impl Bridge {
         &mut self.fx.ring
     }
 
-    /// Conferences held now, with their endpoints: what a bridge says when it dials signaling again.
-    pub fn live_conferences(&self) -> Vec<LiveConference> {
-        let live = self.conferences.iter().map(|(_, conference)| LiveConference {
-            conference: conference.id.clone(),
-            epoch: conference.epoch,
-            endpoints: conference.endpoints.iter().map(|(_, endpoint)| endpoint.id.clone()).collect(),
-        });
-        live.collect()
-    }
-
+    /// Tells signaling what happened to an endpoint.
     fn notify(&mut self, place: Place, event: EndpointEvent) {
         let conference = &self.conferences[place.conference];
         let notice = Notice {
@@ -278,6 +276,7 @@ impl Bridge {
         self.fx.outputs.push_back(Output::Notice(notice));
     }
 
+    /// Says why, then forgets the endpoint: in this order, because the notice names it.
     fn give_up(&mut self, now: Instant, place: Place, event: EndpointEvent) {
         self.notify(place, event);
         self.remove_endpoint(now, place);
@@ -309,8 +308,11 @@ impl Bridge {
         self.fx.outputs.push_back(Output::EndpointGone(endpoint.key));
     }
 
+    /// A conference lives as long as its endpoints. Its epoch is remembered elsewhere.
     pub(super) fn end_if_empty(&mut self, now: Instant, place: usize) {
-        let Some(conference) = self.conferences.get(place).filter(|conference| conference.endpoints.is_empty()) else {
+        let Some(conference) =
+            self.conferences.get(place).filter(|conference| conference.endpoints.is_empty())
+        else {
             return;
         };
         self.fx.counters.conferences_completed += 1;
@@ -319,9 +321,11 @@ impl Bridge {
         self.conferences.remove(place);
     }
 
+    /// Forgets a conference and everybody in it, without notices: signaling wanted it so.
     pub(super) fn end_conference(&mut self, now: Instant, id: &ConferenceId) {
         let Some(place) = self.by_id.get(id).copied() else { return };
-        let endpoints: Vec<usize> = self.conferences[place].endpoints.iter().map(|(endpoint, _)| endpoint).collect();
+        let endpoints: Vec<usize> =
+            self.conferences[place].endpoints.iter().map(|(endpoint, _)| endpoint).collect();
         for endpoint in endpoints {
             self.take_out(now, Place { conference: place, endpoint });
         }

@@ -44,6 +44,7 @@ impl Channel {
         self.is_open
     }
 
+    /// A message of so many bytes may be looked at.
     fn admit(&mut self, now: Instant, length: usize) -> bool {
         let is_admitted = self.messages.take(now, 1) && self.bytes.take(now, length);
         self.refused = if is_admitted { 0 } else { self.refused + 1 };
@@ -53,7 +54,13 @@ impl Channel {
 
 impl Conference {
     /// Takes what the channel of the endpoint at `place` says.
-    pub(crate) fn handle_channel(&mut self, now: Instant, place: usize, event: ChannelEvent, fx: &mut Effects) {
+    pub(crate) fn handle_channel(
+        &mut self,
+        now: Instant,
+        place: usize,
+        event: ChannelEvent,
+        fx: &mut Effects,
+    ) {
         match event {
             ChannelEvent::Opened => {
                 self.endpoints[place].channel.is_open = true;
@@ -67,6 +74,7 @@ impl Conference {
         }
     }
 
+    /// Nothing of a text is kept, and none of it is passed on as it came.
     fn handle_text(&mut self, now: Instant, place: usize, text: &str, fx: &mut Effects) {
         let endpoint = &mut self.endpoints[place];
         fx.counters.channel_messages_received += 1;
@@ -110,7 +118,8 @@ impl Conference {
         self.endpoints[place].id.as_str().clone_into(&mut message.from);
         let to = message.to.clone();
         let message = FromBridge::EndpointMessage(message);
-        let is_receiver = |other: usize| other != place && (to.is_empty() || self.endpoints[other].id.as_str() == to);
+        let is_receiver =
+            |other: usize| other != place && (to.is_empty() || self.endpoints[other].id.as_str() == to);
         self.tell_those(is_receiver, &message, fx);
     }
 
@@ -132,7 +141,8 @@ impl Conference {
     /// An endpoint speaks only about its own sources.
     fn change_video_type(&mut self, now: Instant, place: usize, change: SourceVideoType, fx: &mut Effects) {
         let own = self.endpoints[place].up.sources.iter().copied();
-        let Some(source) = own.into_iter().find(|source| self.sources[*source].name == change.source_name) else {
+        let Some(source) = own.into_iter().find(|source| self.sources[*source].name == change.source_name)
+        else {
             fx.counters.channel_messages_refused += 1;
             return;
         };
@@ -207,6 +217,7 @@ impl Conference {
         }
     }
 
+    /// Who speaks and who did before; none until somebody has.
     fn dominant_speaker(&self, now: Instant) -> Option<FromBridge> {
         let owner = |place: usize| {
             let source = self.sources.get(place)?;

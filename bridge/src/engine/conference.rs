@@ -43,7 +43,13 @@ impl Conference {
     }
 
     /// Takes one RTP packet of the endpoint at `place`, whose path ICE has authenticated. True when it was genuine and new.
-    pub(crate) fn handle_rtp(&mut self, now: Instant, place: usize, view: &RtpView<'_>, fx: &mut Effects) -> bool {
+    pub(crate) fn handle_rtp(
+        &mut self,
+        now: Instant,
+        place: usize,
+        view: &RtpView<'_>,
+        fx: &mut Effects,
+    ) -> bool {
         let arrived = self.receive(now, place, view, fx);
         let endpoint = &mut self.endpoints[place];
         endpoint.arm_feedback(fx);
@@ -76,6 +82,7 @@ impl Conference {
         if let Some(position) = up.streams.position(ssrc) {
             return up.receive(now, (view, position), &mut self.sources, &mut fx.scratch);
         }
+        // Opened aside first: a forged packet must not get as far as a table or a cache.
         let first = up.open_first(now, view, &self.sources, &mut fx.scratch)?;
         // Only for a genuine packet is it worth asking everybody.
         if self.is_foreign(place, ssrc) {
@@ -96,12 +103,16 @@ impl Conference {
     fn forward(&mut self, now: Instant, arrived: Arrived, fx: &mut Effects) {
         let source = &mut self.sources[arrived.source];
         let is_first_choice = source.wanted.is_none();
-        let is_layer_changed = source.choose_layer(now, arrived.layer);
+        let is_layer_changed = source.choose_layer(now, arrived.layer, arrived.timestamp);
         fx.counters.layer_changes += u64::from(is_layer_changed && !is_first_choice);
-        let Some(packet) = source.packet(arrived.layer, arrived.ext_seq) else { return fx.drop(DropReason::TooLarge) };
+        // Invariant: it was put into the cache just now.
+        let Some(packet) = source.packet(arrived.layer, arrived.ext_seq) else {
+            return fx.drop(DropReason::NotInCache);
+        };
         let is_video = source.kind == MediaKind::Video;
         let level = packet.notes.level_dbov();
         fx.counters.key_frames_received += u64::from(is_video && packet.notes.is_key_frame);
+        // Counted once; with receivers, each slot counts what it drops.
         if source.receivers.is_empty() {
             fx.drop(if is_video { DropReason::NoSlot } else { DropReason::NotLoudEnough });
         }
@@ -123,7 +134,7 @@ impl Conference {
         fx: &mut Effects,
     ) {
         let source = &self.sources[arrived.source];
-        if source.receivers.is_empty() {
+        if source.receivers.is_empty() || source.wanted != Some(arrived.layer) {
             return;
         }
         let next_nack = source.layers[usize::from(arrived.layer)].losses.next_timeout();
@@ -135,6 +146,7 @@ impl Conference {
         }
     }
 
+    /// Takes how loud a voice is. Most packets change nothing; the few that do move everybody's seats.
     fn handle_level(&mut self, now: Instant, place: usize, level_dbov: u8, fx: &mut Effects) {
         let key = SourceRef { id: self.sources[place].id, place };
         let change = self.speakers.handle_level(now, key, level_dbov);
@@ -190,7 +202,9 @@ impl Conference {
             fx.counters.packets_lost += layer.reception.lost();
         }
         for receiver in &source.receivers {
-            if let Some(slot) = self.endpoints.get_mut(receiver.endpoint).and_then(|it| it.slots.get_mut(receiver.slot)) {
+            if let Some(slot) =
+                self.endpoints.get_mut(receiver.endpoint).and_then(|it| it.slots.get_mut(receiver.slot))
+            {
                 slot.clear();
             }
         }
@@ -221,8 +235,14 @@ impl Conference {
     }
 
     /// Takes an endpoint with all it publishes and is shown out of the conference. The others are seated anew.
-    pub(crate) fn remove_endpoint(&mut self, now: Instant, place: usize, fx: &mut Effects) -> Option<Endpoint> {
+    pub(crate) fn remove_endpoint(
+        &mut self,
+        now: Instant,
+        place: usize,
+        fx: &mut Effects,
+    ) -> Option<Endpoint> {
         let endpoint = self.endpoints.get(place)?;
+        let has_published = !endpoint.up.sources.is_empty();
         let sources = endpoint.up.sources.clone();
         let slots: Vec<usize> = endpoint.slots.iter().map(|(slot, _)| slot).collect();
         for slot in slots {
@@ -233,8 +253,11 @@ impl Conference {
         }
         let endpoint = self.endpoints.remove(place);
         fx.timers.cancel_all(endpoint.key.0);
-        self.seat_everyone(now, MediaKind::Audio, fx);
-        self.seat_everyone(now, MediaKind::Video, fx);
+        // Who only watched leaves no seat that others look at.
+        if has_published {
+            self.seat_everyone(now, MediaKind::Audio, fx);
+            self.seat_everyone(now, MediaKind::Video, fx);
+        }
         Some(endpoint)
     }
 }

@@ -66,7 +66,9 @@ impl Continuity {
 
     /// The source's numbers have leapt so far ahead that the receiver could mistake it for a rollover (HOSTILE U38).
     pub(crate) fn is_leap(&self, ext_seq: u64) -> bool {
-        ext_seq.checked_sub(self.source_start).is_some_and(|since| self.out_start + since > self.highest + LEAP)
+        ext_seq
+            .checked_sub(self.source_start)
+            .is_some_and(|since| self.out_start + since > self.highest + LEAP)
     }
 
     /// Notes what was written.

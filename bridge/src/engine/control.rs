@@ -45,7 +45,8 @@ impl Bridge {
             CommandBody::SetEndpoint { endpoint, parameters, pins } => {
                 parameters::check(&endpoint, &parameters, &pins)
                     .map_err(|wrong| (Refusal::BadParameters, wrong.to_string()))?;
-                let place = self.hold_conference(now, conference, epoch)?;
+                self.ensure_room(&conference, &endpoint)?;
+                let place = self.hold_conference(now, conference, epoch);
                 let held = self.hold_endpoint(now, (place, endpoint), parameters, pins);
                 self.end_if_empty(now, place);
                 held
@@ -62,7 +63,9 @@ impl Bridge {
                 self.end_conference(now, &conference);
                 Ok(Outcome::Done)
             }
-            CommandBody::Unknown => Err((Refusal::UnknownCommand, "this version does not know the command".to_owned())),
+            CommandBody::Unknown => {
+                Err((Refusal::UnknownCommand, "this version does not know the command".to_owned()))
+            }
         }
     }
 
@@ -72,6 +75,7 @@ impl Bridge {
         let _ = self.learn_epoch(now, conference, epoch);
     }
 
+    /// Notes the newest epoch and ends what it has overtaken; refuses what is older.
     fn learn_epoch(&mut self, now: Instant, conference: &ConferenceId, epoch: Epoch) -> Result<(), Refused> {
         let held = self.by_id.get(conference).map(|place| self.conferences[*place].epoch);
         let newest = held.max(self.epochs.newest(conference));
@@ -85,19 +89,27 @@ impl Bridge {
         Ok(())
     }
 
-    fn hold_conference(&mut self, now: Instant, id: ConferenceId, epoch: Epoch) -> Result<usize, Refused> {
-        if let Some(place) = self.by_id.get(&id) {
-            return Ok(*place);
+    fn ensure_room(&self, conference: &ConferenceId, endpoint: &EndpointId) -> Result<(), Refused> {
+        let conference = self.by_id.get(conference).map(|place| &self.conferences[*place]);
+        let is_held = conference.is_some_and(|conference| conference.place_of(endpoint).is_some());
+        if is_held || self.by_key.len() < self.settings.endpoints_max {
+            return Ok(());
         }
-        if self.is_draining {
-            return Err((Refusal::Draining, "takes no new conference".to_owned()));
+        Err((Refusal::Full, format!("holds {} endpoints", self.settings.endpoints_max)))
+    }
+
+    /// The place of a conference, which begins with its first endpoint.
+    fn hold_conference(&mut self, now: Instant, id: ConferenceId, epoch: Epoch) -> usize {
+        if let Some(place) = self.by_id.get(&id) {
+            return *place;
         }
         let place = self.conferences.insert(Conference::new(now, id.clone(), epoch));
         self.by_id.insert(id, place);
         self.fx.counters.conferences_created += 1;
-        Ok(place)
+        place
     }
 
+    /// Makes an endpoint what the command says: found so already, changed, replaced or new.
     fn hold_endpoint(
         &mut self,
         now: Instant,
@@ -105,7 +117,8 @@ impl Bridge {
         parameters: EndpointParameters,
         pins: Vec<SlotPin>,
     ) -> Result<Outcome, Refused> {
-        let found = self.conferences[place].place_of(&id).map(|endpoint| Place { conference: place, endpoint });
+        let found =
+            self.conferences[place].place_of(&id).map(|endpoint| Place { conference: place, endpoint });
         let Some(found) = found else { return self.add_endpoint(now, (place, id), parameters, pins) };
         let endpoint = &self.conferences[place].endpoints[found.endpoint];
         let before = &endpoint.parameters;
@@ -123,6 +136,7 @@ impl Bridge {
         self.set_medias(now, found, parameters, pins)
     }
 
+    /// Makes a new endpoint. Whatever it needs for life is fixed here: its key, its password, its reporter.
     fn add_endpoint(
         &mut self,
         now: Instant,
@@ -130,9 +144,6 @@ impl Bridge {
         parameters: EndpointParameters,
         pins: Vec<SlotPin>,
     ) -> Result<Outcome, Refused> {
-        if self.by_key.len() >= self.settings.endpoints_max {
-            return Err((Refusal::Full, format!("holds {} endpoints", self.settings.endpoints_max)));
-        }
         let local = ice::credentials(&mut self.fx.random);
         let ufrag = local.ufrag.clone();
         let ice = IceLite::new(local, &parameters.ice, now);
@@ -168,6 +179,8 @@ impl Bridge {
         Ok(self.transport(place))
     }
 
+    /// RFC 8445, 9: new credentials on both sides. Media flows on the old path until the browser nominates one under
+    /// the new ones.
     fn restart_ice(&mut self, place: Place, parameters: &EndpointParameters) {
         let local = ice::credentials(&mut self.fx.random);
         let endpoint = &mut self.conferences[place.conference].endpoints[place.endpoint];
@@ -240,4 +253,3 @@ const EPOCH_AGE_MAX: Duration = Duration::from_secs(3_600);
 
 /// About 100 bytes each.
 const EPOCHS_MAX: usize = 10_000;
-

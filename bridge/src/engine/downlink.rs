@@ -1,5 +1,7 @@
 //! The way to one receiver: its selected path and the keys that seal what goes there.
 
+use std::time::Duration;
+
 use wire::rtp::extensions::TransportSequence;
 use wire::srtp::Sealer;
 
@@ -14,6 +16,8 @@ pub(crate) struct Downlink {
     pub path: Option<Path>,
     /// None until the handshake is done.
     pub sealer: Option<Sealer>,
+    /// What was sent less than this ago cannot be missed yet.
+    pub resend_pause: Duration,
     /// Counts all packets to this receiver (transport-wide congestion control).
     transport_sequence: u16,
     /// SRTCP's index. One counter for all our SSRCs: none is ever used twice, whichever names the packet.
@@ -47,7 +51,9 @@ impl Downlink {
         payload: &[u8],
         ring: &mut SendRing,
     ) -> Result<usize, DropReason> {
-        let (Some(path), Some(sealer)) = (self.path, &self.sealer) else { return Err(DropReason::ReceiverNotReady) };
+        let (Some(path), Some(sealer)) = (self.path, &self.sealer) else {
+            return Err(DropReason::ReceiverNotReady);
+        };
         let length = header.len() + payload.len() + sealer.profile().rtp_overhead();
         let is_written =
             ring.write_with(path, length, |out| sealer.seal_rtp(index, header, payload, out).ok());

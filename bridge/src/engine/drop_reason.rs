@@ -89,6 +89,8 @@ drop_reasons! {
     SendRingFull = "send_ring_full",
     /// A receiver asked again for a packet that the cache no longer holds.
     NotInCache = "not_in_cache",
+    /// A receiver asked for a packet that cannot have been lost yet: it was sent less than a round trip ago.
+    AlreadyOnItsWay = "already_on_its_way",
     /// A receiver asked for more retransmissions than its share.
     RetransmissionLimit = "retransmission_limit",
     /// Lengths or types of the compound do not fit, or it holds too many packets.

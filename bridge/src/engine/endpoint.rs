@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use slab::Slab;
-use wire::messages::ids::{EndpointId, Mid};
+use wire::messages::ids::EndpointId;
 use wire::messages::link::SlotPin;
 use wire::messages::media::{EndpointParameters, Media, MediaKind};
 use wire::rtp::Ssrc;
@@ -134,15 +134,17 @@ impl Endpoint {
 
     /// The place of the slot whose media or retransmission stream this is.
     pub(crate) fn slot_of(&self, ssrc: Ssrc) -> Option<usize> {
-        self.slots.iter().find(|(_, slot)| slot.ssrc == ssrc || slot.rtx_ssrc == Some(ssrc)).map(|(place, _)| place)
+        self.slots
+            .iter()
+            .find(|(_, slot)| slot.ssrc == ssrc || slot.rtx_ssrc == Some(ssrc))
+            .map(|(place, _)| place)
     }
 
     /// The slots of one kind, in the order of their m-lines.
     pub(crate) fn slots_of(&self, kind: MediaKind) -> Vec<usize> {
         let mut places: Vec<usize> =
             self.slots.iter().filter(|(_, slot)| slot.kind == kind).map(|(place, _)| place).collect();
-        let line = |mid: &Mid| self.parameters.medias.iter().position(|media| media.mid == *mid);
-        places.sort_by_key(|place| line(&self.slots[*place].mid));
+        places.sort_by_key(|place| self.slots[*place].line);
         places
     }
 
@@ -194,7 +196,10 @@ impl Endpoint {
 
     /// Takes a measured round trip into the smoothed one (RFC 6298, 2.3).
     pub(crate) fn note_round_trip(&mut self, measured: Duration) {
-        self.round_trip = Some(self.round_trip.map_or(measured, |before| (before * 7 + measured) / 8));
+        let smoothed = self.round_trip.map_or(measured, |before| (before * 7 + measured) / 8);
+        self.round_trip = Some(smoothed);
+        // A quarter of it is left for jitter; a receiver that reports absurd trips only waits longer itself.
+        self.down.resend_pause = (smoothed * 3 / 4).min(RESEND_PAUSE_MAX);
     }
 
     /// The worst loss the browser reports about any of its slots, in 256ths.
@@ -212,6 +217,9 @@ const CNAME_CHARACTERS: usize = 16;
 /// A handshake has about ten datagrams, repeated a few times on a bad line.
 const HANDSHAKE_PER_SECOND: u32 = 50;
 const HANDSHAKE_BURST: u32 = 100;
+
+/// A picture is waited for no longer than this.
+const RESEND_PAUSE_MAX: Duration = Duration::from_millis(200);
 
 /// Soon, so that lips and voice meet early.
 const REPORT_FIRST: Duration = Duration::from_millis(200);

@@ -37,6 +37,36 @@ impl ExtensionIds {
     }
 }
 
+/// Header extension elements under one receiver's numbers, on the stack.
+pub(crate) struct ElementList<'a> {
+    ids: &'a ExtensionIds,
+    items: [(u8, &'a [u8]); ELEMENTS_MAX],
+    length: usize,
+}
+
+impl<'a> ElementList<'a> {
+    /// None yet.
+    pub(crate) fn new(ids: &'a ExtensionIds) -> Self {
+        Self { ids, items: [(0, &[]); ELEMENTS_MAX], length: 0 }
+    }
+
+    /// Adds a value if there is one and the receiver has a number for it.
+    pub(crate) fn push(&mut self, extension: Extension, value: Option<&'a [u8]>) {
+        if let (Some(id), Some(value)) = (self.ids.id(extension), value) {
+            self.items[self.length] = (id, value);
+            self.length += 1;
+        }
+    }
+
+    /// In the order of the calls.
+    pub(crate) fn as_slice(&self) -> &[(u8, &'a [u8])] {
+        &self.items[..self.length]
+    }
+}
+
+/// Every extension once, without the two RIDs.
+const ELEMENTS_MAX: usize = ALL.len() - 2;
+
 /// In declaration order, so that `extension as usize` is the place.
 const ALL: [Extension; 9] = [
     Extension::Mid,

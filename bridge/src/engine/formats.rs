@@ -14,19 +14,37 @@ pub(crate) struct Mapped {
 /// For each codec of a source, in the source's order, what the receiver calls it.
 pub(crate) type Mapping = Vec<Option<Mapped>>;
 
-/// Finds the receiver's payload type for each of the source's.
-pub(crate) fn map(source: &[CodecParameters], receiver: &[CodecParameters]) -> Mapping {
-    source.iter().map(|sent| receiver.iter().find(|own| carries_same(sent, own)).map(mapped)).collect()
+/// One way to write a codec that a decoder tells from others: codec, clock rate, variant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Format {
+    codec: Codec,
+    clock_rate_hz: u32,
+    variant: (u32, u32),
+}
+
+/// The formats of a list of codecs, in its order. Read once, compared often.
+pub(crate) fn formats(codecs: &[CodecParameters]) -> Vec<Format> {
+    let format = |codec: &CodecParameters| Format {
+        codec: codec.codec,
+        clock_rate_hz: codec.clock_rate_hz,
+        variant: variant(codec.codec, &codec.format),
+    };
+    codecs.iter().map(format).collect()
+}
+
+/// Finds the receiver's payload type for each of the source's formats. `own` are the formats of `receiver`.
+pub(crate) fn map(source: &[Format], own: &[Format], receiver: &[CodecParameters]) -> Mapping {
+    let find = |sent: &Format| own.iter().position(|format| format == sent);
+    source.iter().map(|sent| find(sent).and_then(|place| receiver.get(place)).map(mapped)).collect()
+}
+
+/// Some format is in both lists.
+pub(crate) fn share(one: &[Format], other: &[Format]) -> bool {
+    one.iter().any(|format| other.contains(format))
 }
 
 fn mapped(own: &CodecParameters) -> Mapped {
     Mapped { payload_type: own.payload_type, rtx_payload_type: own.rtx_payload_type }
-}
-
-fn carries_same(one: &CodecParameters, other: &CodecParameters) -> bool {
-    one.codec == other.codec
-        && one.clock_rate_hz == other.clock_rate_hz
-        && variant(one.codec, &one.format) == variant(other.codec, &other.format)
 }
 
 /// The part of `a=fmtp` that a decoder must agree with. Levels, rates and preferences are left out.
@@ -56,11 +74,13 @@ fn number(format: &str, name: &str) -> u32 {
 /// Profile and constraint flags without the level: the first two bytes of profile-level-id, in which the ways to say
 /// "constrained baseline" are made one (RFC 6184, table 5).
 fn h264_profile(format: &str) -> u32 {
-    let Some(id) = parameter(format, "profile-level-id").and_then(|hex| u32::from_str_radix(hex, 16).ok()) else {
+    let Some(id) = parameter(format, "profile-level-id").and_then(|hex| u32::from_str_radix(hex, 16).ok())
+    else {
         return H264_BASELINE;
     };
     let (profile, constraints) = (id >> 16 & 0xff, id >> 8 & 0xff);
-    let is_constrained_baseline = matches!((profile, constraints & 0xc0), (0x42, 0x40 | 0xc0) | (0x4d | 0x58, 0x80..));
+    let is_constrained_baseline =
+        matches!((profile, constraints & 0xc0), (0x42, 0x40 | 0xc0) | (0x4d | 0x58, 0x80..));
     if is_constrained_baseline && (profile != 0x58 || constraints & 0xc0 == 0xc0) {
         return H264_CONSTRAINED_BASELINE;
     }
@@ -88,12 +108,16 @@ mod tests {
         }
     }
 
+    fn mapping(source: &[CodecParameters], receiver: &[CodecParameters]) -> Mapping {
+        map(&formats(source), &formats(receiver), receiver)
+    }
+
     #[test]
     fn a_codec_is_found_under_the_receivers_number() {
         let source = [codec(96, Codec::Vp8, ""), codec(98, Codec::Vp9, "profile-id=2")];
         let receiver = [codec(120, Codec::Vp8, "max-fs=12288"), codec(122, Codec::Vp9, "profile-id=0")];
         let expected = Mapped { payload_type: 120, rtx_payload_type: Some(121) };
-        assert_eq!(map(&source, &receiver), [Some(expected), None]);
+        assert_eq!(mapping(&source, &receiver), [Some(expected), None]);
     }
 
     #[test]
@@ -106,7 +130,7 @@ mod tests {
             ("profile-level-id=64001f;packetization-mode=1", false),
             ("packetization-mode=1", false),
         ] {
-            let found = map(&[codec(102, Codec::H264, sent)], &[codec(104, Codec::H264, own)]);
+            let found = mapping(&[codec(102, Codec::H264, sent)], &[codec(104, Codec::H264, own)]);
             assert_eq!(found[0].is_some(), fits, "{own}");
         }
     }

@@ -29,27 +29,37 @@ impl Conference {
         }
         let before = std::mem::replace(&mut endpoint.parameters, parameters.clone());
         endpoint.pins.clone_from(&pins);
-        self.remove_departed(place, &parameters.medias, fx);
-        for media in &parameters.medias {
+        let mut is_publishing_changed = self.remove_departed(place, &parameters.medias, fx);
+        for (line, media) in parameters.medias.iter().enumerate() {
             let is_unchanged = before.medias.contains(media);
             match &media.role {
-                MediaRole::Source(source) if !is_unchanged => self.set_source(place, media, source, fx),
+                MediaRole::Source(source) if !is_unchanged => {
+                    is_publishing_changed = true;
+                    self.set_source(place, media, source, fx);
+                }
                 MediaRole::Slot => {
                     let slot = self.set_slot(place, media, is_unchanged, fx);
                     let pin = pins.iter().find(|pin| pin.mid == media.mid);
-                    self.endpoints[place].slots[slot].pin = pin.map(|pin| pin.source.clone());
+                    let slot = &mut self.endpoints[place].slots[slot];
+                    slot.pin = pin.map(|pin| pin.source.clone());
+                    slot.line = line;
                 }
                 _ => {}
             }
         }
         self.announce_streams(place, &parameters.medias);
-        self.seat_everyone(now, MediaKind::Audio, fx);
-        self.seat_everyone(now, MediaKind::Video, fx);
+        if is_publishing_changed {
+            self.seat_everyone(now, MediaKind::Audio, fx);
+            self.seat_everyone(now, MediaKind::Video, fx);
+        } else {
+            // A thousand viewers may come at once: each looks for its own seats only.
+            self.seat_one(now, place, fx);
+        }
         true
     }
 
-    /// Takes away the sources and slots that the description no longer has, or has differently.
-    fn remove_departed(&mut self, place: usize, medias: &[Media], fx: &mut Effects) {
+    /// Takes away the sources and slots that the description no longer has, or has differently. True when a source went.
+    fn remove_departed(&mut self, place: usize, medias: &[Media], fx: &mut Effects) -> bool {
         let endpoint = &self.endpoints[place];
         let is_source_kept = |source: &Source| {
             medias.iter().any(|media| match &media.role {
@@ -67,14 +77,17 @@ impl Conference {
         let sources: Vec<usize> = sources.filter(|source| !is_source_kept(&self.sources[*source])).collect();
         let slots = endpoint.slots.iter().filter(|(_, slot)| !is_slot_kept(slot));
         let slots: Vec<usize> = slots.map(|(slot, _)| slot).collect();
+        let is_source_gone = !sources.is_empty();
         for source in sources {
             self.remove_source(source, fx);
         }
         for slot in slots {
             self.park_slot(place, slot);
         }
+        is_source_gone
     }
 
+    /// A new track, or the same one with other payload types or another picture.
     fn set_source(&mut self, place: usize, media: &Media, parameters: &SourceParameters, fx: &mut Effects) {
         let own = &self.endpoints[place].up.sources;
         let Some(found) = own.iter().copied().find(|each| self.sources[*each].mid == media.mid) else {
@@ -84,8 +97,13 @@ impl Conference {
         };
         let source = &mut self.sources[found];
         source.continue_with(media, parameters);
+        let kind = source.kind;
         for receiver in &source.receivers {
             self.endpoints[receiver.endpoint].slots[receiver.slot].remap(source);
+        }
+        for receiver in &self.sources[found].receivers {
+            // What it shows may have become another thing.
+            self.tell_sources(receiver.endpoint, kind, fx);
         }
     }
 
@@ -97,7 +115,9 @@ impl Conference {
         if !is_unchanged {
             let slot = &mut endpoint.slots[found];
             slot.renew(media);
-            if let Some(source) = slot.filling.as_ref().and_then(|filling| self.sources.get(filling.source.place)) {
+            if let Some(source) =
+                slot.filling.as_ref().and_then(|filling| self.sources.get(filling.source.place))
+            {
                 slot.remap(source);
             }
         }

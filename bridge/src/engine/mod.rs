@@ -44,6 +44,7 @@ mod rate;
 mod reports;
 mod rtcp_in;
 mod rtcp_out;
+mod rtx;
 mod seats;
 pub mod send_ring;
 mod sent;

@@ -26,7 +26,8 @@ impl Bridge {
     pub fn debug(&self, now: Instant) -> Value {
         let conferences = self.conferences.iter().map(|(_, conference)| {
             let endpoints = conference.endpoints.iter();
-            let endpoints = endpoints.map(|(place, endpoint)| conference.debug_endpoint(now, (place, endpoint)));
+            let endpoints =
+                endpoints.map(|(place, endpoint)| conference.debug_endpoint(now, (place, endpoint)));
             let value = json!({
                 "epoch": conference.epoch.0,
                 "age_s": seconds(now, conference.created),
@@ -36,7 +37,6 @@ impl Bridge {
         });
         json!({
             "age_s": self.fx.age(now).as_secs(),
-            "draining": self.is_draining,
             "timers": self.fx.timers.next().map(|at| at.saturating_duration_since(now).as_millis() as u64),
             "conferences": conferences.collect::<serde_json::Map<_, _>>(),
         })
@@ -78,7 +78,8 @@ impl Conference {
         stats.endpoints_sending_audio += u64::from(is_sending(MediaKind::Audio));
         stats.endpoints_sending_video += u64::from(is_sending(MediaKind::Video));
         stats.endpoints_with_high_outgoing_loss += u64::from(endpoint.fraction_lost() > HIGH_LOSS);
-        stats.endpoints_without_channel += u64::from(is_connected && is_settled && !endpoint.channel.is_open());
+        stats.endpoints_without_channel +=
+            u64::from(is_connected && is_settled && !endpoint.channel.is_open());
         if let Some(round_trip) = endpoint.round_trip {
             stats.rtt_ms_sum += round_trip.as_secs_f64() * 1_000.0;
             stats.rtt_endpoints += 1;

@@ -23,8 +23,12 @@ pub(crate) fn check(
 ) -> Result<(), BadParameters> {
     let EndpointParameters { ice, fingerprints, medias } = parameters;
     ensure((4..=256).contains(&ice.ufrag.len()), || "the ufrag is not 4 to 256 characters long".to_owned())?;
-    ensure((22..=256).contains(&ice.pwd.len()), || "the ICE password is not 22 to 256 characters long".to_owned())?;
-    ensure((1..=FINGERPRINTS_MAX).contains(&fingerprints.len()), || "there is no fingerprint, or too many".to_owned())?;
+    ensure((22..=256).contains(&ice.pwd.len()), || {
+        "the ICE password is not 22 to 256 characters long".to_owned()
+    })?;
+    ensure((1..=FINGERPRINTS_MAX).contains(&fingerprints.len()), || {
+        "there is no fingerprint, or too many".to_owned()
+    })?;
     ensure(medias.len() <= MEDIAS_MAX, || format!("more than {MEDIAS_MAX} m-lines"))?;
     let mids: BTreeSet<_> = medias.iter().map(|media| &media.mid).collect();
     ensure(mids.len() == medias.len(), || "two m-lines have one mid".to_owned())?;
@@ -65,8 +69,11 @@ fn check_bundle(medias: &[Media]) -> Result<(), BadParameters> {
     let mut meanings: Vec<(u8, Extension)> = Vec::new();
     for media in medias.iter().filter(|media| matches!(media.role, MediaRole::Source(_))) {
         for each in &media.extensions {
-            let contradicts = |(id, extension): &(u8, Extension)| *id == each.id && *extension != each.extension;
-            ensure(!meanings.iter().any(contradicts), || format!("extension id {} has two meanings", each.id))?;
+            let contradicts =
+                |(id, extension): &(u8, Extension)| *id == each.id && *extension != each.extension;
+            ensure(!meanings.iter().any(contradicts), || {
+                format!("extension id {} has two meanings", each.id)
+            })?;
             meanings.push((each.id, each.extension));
         }
     }
@@ -79,7 +86,8 @@ fn check_sources(endpoint: &EndpointId, medias: &[Media]) -> Result<(), BadParam
         let MediaRole::Source(source) = &media.role else { continue };
         let SourceParameters { name, rids, ssrcs: announced, .. } = source;
         let letter = if media.kind == MediaKind::Audio { 'a' } else { 'v' };
-        let is_own = name.owner() == endpoint.as_str() && name.as_str().as_bytes().get(9) == Some(&(letter as u8));
+        let is_own =
+            name.owner() == endpoint.as_str() && name.as_str().as_bytes().get(9) == Some(&(letter as u8));
         ensure(is_own, || format!("{name} is no name for a source on {}", media.mid))?;
         ensure(names.insert(name), || format!("two sources are called {name}"))?;
         let layers = layer_count(source);

@@ -15,7 +15,13 @@ use super::streams::Binding;
 
 impl Conference {
     /// Takes one RTCP datagram of the endpoint at `place`, whose path ICE has authenticated.
-    pub(crate) fn handle_rtcp(&mut self, now: Instant, place: usize, datagram: &[u8], fx: &mut Effects) -> bool {
+    pub(crate) fn handle_rtcp(
+        &mut self,
+        now: Instant,
+        place: usize,
+        datagram: &[u8],
+        fx: &mut Effects,
+    ) -> bool {
         // Taken out for the time of the walk: handlers write answers through the same effects.
         let mut plain = std::mem::take(&mut fx.scratch.rtcp_received);
         let opened = self.endpoints[place].up.open_rtcp(now, datagram, &mut plain);
@@ -34,6 +40,7 @@ impl Conference {
         opened.is_ok()
     }
 
+    /// One packet of a compound. Order does not matter: none depends on another.
     fn handle_rtcp_packet(&mut self, now: Instant, place: usize, packet: &Packet<'_>, fx: &mut Effects) {
         match packet {
             Packet::SenderReport(report) => {
@@ -62,7 +69,13 @@ impl Conference {
     }
 
     /// RFC 3550, 6.4.1: which timestamp of a stream belongs to which time of its sender.
-    fn handle_sender_report(&mut self, now: Instant, place: usize, report: &SenderReport<'_>, fx: &mut Effects) {
+    fn handle_sender_report(
+        &mut self,
+        now: Instant,
+        place: usize,
+        report: &SenderReport<'_>,
+        fx: &mut Effects,
+    ) {
         let up = &mut self.endpoints[place].up;
         let Some(Binding::Media { source, layer }) = up.streams.binding(report.ssrc.0) else {
             // Browsers report on streams that have not sent yet; they only must not be somebody else's.
@@ -71,7 +84,8 @@ impl Conference {
             }
             return;
         };
-        let Some(layer) = self.sources.get_mut(source).and_then(|it| it.layers.get_mut(usize::from(layer))) else {
+        let Some(layer) = self.sources.get_mut(source).and_then(|it| it.layers.get_mut(usize::from(layer)))
+        else {
             return;
         };
         layer.reception.handle_sender_report(now, report.ntp);
@@ -133,7 +147,9 @@ impl Conference {
     fn handle_bye(&mut self, place: usize, ssrc: Ssrc, fx: &mut Effects) {
         match self.endpoints[place].up.streams.binding(ssrc.0) {
             Some(Binding::Media { source, layer }) => {
-                if let Some(layer) = self.sources.get_mut(source).and_then(|it| it.layers.get_mut(usize::from(layer))) {
+                if let Some(layer) =
+                    self.sources.get_mut(source).and_then(|it| it.layers.get_mut(usize::from(layer)))
+                {
                     layer.heard_at = None;
                 }
             }

@@ -10,9 +10,9 @@ use wire::messages::media::MediaKind;
 use wire::rtcp::{Nack, Pli, ReceiverReport, ReportBlock, SourceDescription};
 use wire::rtp::Ssrc;
 
+use super::conference::Conference;
 use super::effects::Effects;
 use super::endpoint::Endpoint;
-use super::conference::Conference;
 use super::slot::Slot;
 use super::source::Source;
 
@@ -40,17 +40,20 @@ impl Endpoint {
         self.begin_feedback(fx);
         let empty_len = fx.scratch.rtcp.len();
         for place in &self.up.sources {
-            let Some(source) = sources.get_mut(*place).filter(|source| !source.receivers.is_empty()) else { continue };
-            for layer in &mut source.layers {
-                fx.scratch.sequences.clear();
-                if layer.losses.nacks(now, round_trip, &mut fx.scratch.sequences) {
-                    lost.push(*place);
-                }
-                fx.counters.nacks_sent += fx.scratch.sequences.len() as u64;
-                let media = Ssrc(layer.ssrc.unwrap_or_default());
-                Nack::write_sequences(&mut fx.scratch.rtcp, self.reporter, media, &fx.scratch.sequences);
-                next = next.into_iter().chain(layer.losses.next_timeout()).min();
+            let Some(source) = sources.get_mut(*place).filter(|source| !source.receivers.is_empty()) else {
+                continue;
+            };
+            // Of the layers only the one that is shown is worth repairing.
+            let wanted = source.wanted.filter(|_| source.kind == MediaKind::Video);
+            let Some(layer) = wanted.map(|index| &mut source.layers[usize::from(index)]) else { continue };
+            fx.scratch.sequences.clear();
+            if layer.losses.nacks(now, round_trip, &mut fx.scratch.sequences) {
+                lost.push(*place);
             }
+            fx.counters.nacks_sent += fx.scratch.sequences.len() as u64;
+            let media = Ssrc(layer.ssrc.unwrap_or_default());
+            Nack::write_sequences(&mut fx.scratch.rtcp, self.reporter, media, &fx.scratch.sequences);
+            next = next.into_iter().chain(layer.losses.next_timeout()).min();
         }
         if fx.scratch.rtcp.len() > empty_len {
             self.flush(fx);

@@ -37,7 +37,8 @@ impl Conference {
         match kind {
             MediaKind::Audio => {
                 let ranked = self.speakers.loudest(usize::MAX);
-                let rank = |place: &usize| ranked.iter().position(|each| each.place == *place).unwrap_or(usize::MAX);
+                let rank =
+                    |place: &usize| ranked.iter().position(|each| each.place == *place).unwrap_or(usize::MAX);
                 places.sort_by_cached_key(|place| (rank(place), self.sources[*place].id));
             }
             MediaKind::Video => {
@@ -58,6 +59,7 @@ impl Conference {
         owners.position(|each| each == Some(owner)).unwrap_or(usize::MAX)
     }
 
+    /// Fills the slots of one kind of one endpoint, and tells it if that changed anything.
     fn seat(&mut self, now: Instant, place: usize, (kind, order): (MediaKind, &[usize]), fx: &mut Effects) {
         let slots = self.endpoints[place].slots_of(kind);
         if slots.is_empty() {
@@ -66,11 +68,16 @@ impl Conference {
         let (bound, free): (Vec<usize>, Vec<usize>) =
             slots.into_iter().partition(|slot| self.endpoints[place].slots[*slot].pin.is_some());
         let mut is_changed = false;
+        let mut bound_sources = Vec::new();
         for slot in bound {
             let source = self.bound_source(place, slot);
+            bound_sources.extend(source);
             is_changed |= self.show(now, Receiver { endpoint: place, slot }, source, fx);
         }
-        let mut wanted = self.wanted(place, kind, order, free.len());
+        let order: Vec<usize> =
+            order.iter().copied().filter(|source| !bound_sources.contains(source)).collect();
+        let mut wanted = self.wanted(place, kind, &order, free.len());
+        // What is shown and still wanted stays where it is.
         let mut empty = Vec::new();
         for slot in free {
             let shown = self.shown(place, slot);
@@ -79,6 +86,7 @@ impl Conference {
                 None => empty.push(slot),
             }
         }
+        // What is newly wanted takes the places that are left, as far as codecs allow.
         for slot in empty {
             let fitting = wanted.iter().position(|source| self.fits(place, slot, *source));
             let source = fitting.map(|found| wanted.remove(found));
@@ -100,7 +108,8 @@ impl Conference {
         if kind == MediaKind::Video {
             for name in receiver.wishes.first() {
                 let named = order.iter().find(|source| self.sources[**source].name == *name);
-                let named = named.filter(|source| !wanted.contains(*source) && is_eligible(&self.sources[**source]));
+                let named =
+                    named.filter(|source| !wanted.contains(*source) && is_eligible(&self.sources[**source]));
                 wanted.extend(named);
             }
         }
@@ -117,9 +126,13 @@ impl Conference {
         wanted
     }
 
+    /// The source that a slot is bound to, if it is there.
     fn bound_source(&self, place: usize, slot: usize) -> Option<usize> {
-        let name = self.endpoints[place].slots[slot].pin.as_ref()?;
-        self.sources.iter().find(|(_, source)| source.name == *name).map(|(source, _)| source)
+        let slot = &self.endpoints[place].slots[slot];
+        let name = slot.pin.as_ref()?;
+        let mut named =
+            self.sources.iter().filter(|(_, source)| source.name == *name && source.kind == slot.kind);
+        named.next().map(|(source, _)| source)
     }
 
     fn shown(&self, place: usize, slot: usize) -> Option<usize> {

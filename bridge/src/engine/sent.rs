@@ -1,5 +1,7 @@
 //! What a video slot has sent lately, so that a packet asked for again is numbered as it was the first time.
 
+use std::time::{Duration, Instant};
+
 use super::codecs::vp8::Numbers;
 
 /// The last packets of one slot, indexed by the slot's sequence number modulo its length.
@@ -7,6 +9,17 @@ use super::codecs::vp8::Numbers;
 pub(crate) struct SentPackets {
     /// Empty until the slot shows something: most slots of a small conference never do.
     ring: Box<[Entry]>,
+    /// Times count from here.
+    started: Option<Instant>,
+}
+
+/// A packet that was sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct SentPacket {
+    /// The numbers of its frame, if it is VP8.
+    pub numbers: Numbers,
+    /// How long ago it was last sent, to the millisecond.
+    pub age: Duration,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -14,27 +27,43 @@ struct Entry {
     /// Low bits of the sequence number and a flag, so that no zeroed entry looks like a sent packet.
     tag: u32,
     numbers: Numbers,
+    /// Milliseconds since the first packet; wraps after 49 days, when the entry is long gone.
+    sent_ms: u32,
 }
 
 impl SentPackets {
     /// Makes room, once.
     pub(crate) fn prepare(&mut self) {
         if self.ring.is_empty() {
-            let unused = Entry { tag: UNUSED, numbers: Numbers::default() };
+            let unused = Entry { tag: UNUSED, numbers: Numbers::default(), sent_ms: 0 };
             self.ring = vec![unused; PACKETS].into_boxed_slice();
         }
     }
 
     /// Notes a packet of the slot and, if it is VP8, the numbers of its frame.
-    pub(crate) fn note(&mut self, ext_seq: u64, numbers: Numbers) {
+    pub(crate) fn note(&mut self, now: Instant, ext_seq: u64, numbers: Numbers) {
+        let sent_ms = self.ms(now);
         if let Some(entry) = self.ring.get_mut(place(ext_seq)) {
-            *entry = Entry { tag: tag(ext_seq), numbers };
+            *entry = Entry { tag: tag(ext_seq), numbers, sent_ms };
         }
     }
 
-    /// The numbers of a packet, if it was sent and is not too old.
-    pub(crate) fn numbers(&self, ext_seq: u64) -> Option<Numbers> {
-        self.ring.get(place(ext_seq)).filter(|entry| entry.tag == tag(ext_seq)).map(|entry| entry.numbers)
+    /// The packet, if it was sent and is not too old.
+    pub(crate) fn packet(&mut self, now: Instant, ext_seq: u64) -> Option<SentPacket> {
+        let now_ms = self.ms(now);
+        let entry = self.ring.get(place(ext_seq)).filter(|entry| entry.tag == tag(ext_seq))?;
+        let age = Duration::from_millis(now_ms.wrapping_sub(entry.sent_ms).into());
+        Some(SentPacket { numbers: entry.numbers, age })
+    }
+
+    /// Were the packet sent, `packet` would know: it is not too old, seen from `highest`, the newest.
+    pub(crate) fn covers(&self, ext_seq: u64, highest: u64) -> bool {
+        !self.ring.is_empty() && ext_seq <= highest && highest - ext_seq < PACKETS as u64
+    }
+
+    fn ms(&mut self, now: Instant) -> u32 {
+        let started = *self.started.get_or_insert(now);
+        now.saturating_duration_since(started).as_millis() as u32
     }
 }
 
@@ -57,16 +86,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_was_sent_lately_has_numbers() {
-        let numbers = Numbers { picture_id: 7, ..Numbers::default() };
+    fn only_what_was_sent_lately_is_known() {
+        let (start, numbers) = (Instant::now(), Numbers { picture_id: 7, ..Numbers::default() });
+        let later = start + Duration::from_millis(30);
         let mut sent = SentPackets::default();
-        sent.note(5, numbers);
-        assert_eq!(sent.numbers(5), None, "not prepared");
+        sent.note(start, 5, numbers);
+        assert_eq!((sent.packet(start, 5), sent.covers(5, 5)), (None, false), "not prepared");
         sent.prepare();
-        assert_eq!((sent.numbers(0), sent.numbers(5)), (None, None));
-        sent.note(5, numbers);
-        assert_eq!((sent.numbers(5), sent.numbers(4), sent.numbers(5 + 512)), (Some(numbers), None, None));
-        sent.note(5 + 512, numbers);
-        assert_eq!(sent.numbers(5), None);
+        assert_eq!((sent.packet(start, 0), sent.packet(start, 5)), (None, None));
+        sent.note(start, 5, numbers);
+        let expected = SentPacket { numbers, age: Duration::from_millis(30) };
+        assert_eq!(sent.packet(later, 5), Some(expected));
+        assert_eq!((sent.packet(later, 4), sent.packet(later, 5 + 512)), (None, None));
+        sent.note(later, 5 + 512, numbers);
+        assert_eq!(sent.packet(later, 5), None);
+        assert!(sent.covers(6, 5 + 512) && !sent.covers(5, 5 + 512) && !sent.covers(600, 5 + 512));
     }
 }

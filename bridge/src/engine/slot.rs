@@ -17,8 +17,8 @@ use super::continuity::{Continuity, OutPosition};
 use super::downlink::Downlink;
 use super::drop_reason::DropReason;
 use super::effects::Effects;
-use super::extension_ids::ExtensionIds;
-use super::formats::{self, Mapped, Mapping};
+use super::extension_ids::{ElementList, ExtensionIds};
+use super::formats::{self, Format, Mapped, Mapping};
 use super::packet::{LayerRef, SharedPacket};
 use super::reports::SendStats;
 use super::sent::SentPackets;
@@ -42,7 +42,10 @@ pub(crate) struct Slot {
     pub fraction_lost: u8,
     /// Highest number and losses of the receiver's report before.
     reported: Option<(u32, i32)>,
+    /// Place of its m-line in the description.
+    pub line: usize,
     codecs: Vec<CodecParameters>,
+    formats: Vec<Format>,
     ids: ExtensionIds,
     continuity: Continuity,
     vp8: vp8::Rewriter,
@@ -85,7 +88,11 @@ struct Outgoing<'a> {
 
 impl Slot {
     /// An empty slot for one m-line, with streams nobody else has.
-    pub(crate) fn new(media: &Media, (ssrc, rtx_ssrc): (Ssrc, Option<Ssrc>), random: &mut impl rand::Rng) -> Self {
+    pub(crate) fn new(
+        media: &Media,
+        (ssrc, rtx_ssrc): (Ssrc, Option<Ssrc>),
+        random: &mut impl rand::Rng,
+    ) -> Self {
         Self {
             mid: media.mid.clone(),
             kind: media.kind,
@@ -96,7 +103,9 @@ impl Slot {
             sent: SendStats::default(),
             fraction_lost: 0,
             reported: None,
+            line: 0,
             codecs: media.codecs.clone(),
+            formats: formats::formats(&media.codecs),
             ids: ExtensionIds::of(&media.extensions),
             continuity: Continuity::new(random.random(), random.random()),
             vp8: vp8::Rewriter::default(),
@@ -110,24 +119,26 @@ impl Slot {
     /// Takes over what a new description says about the m-line.
     pub(crate) fn renew(&mut self, media: &Media) {
         self.codecs.clone_from(&media.codecs);
+        self.formats = formats::formats(&media.codecs);
         self.ids = ExtensionIds::of(&media.extensions);
         self.resend_from = self.continuity.highest() + 1;
     }
 
     /// Shows `source`, at place `place`, from its next fitting packet on.
     pub(crate) fn fill(&mut self, place: usize, source: &Source) {
-        let mapping = formats::map(&source.codecs, &self.codecs);
+        let mapping = formats::map(&source.formats, &self.formats, &self.codecs);
         let clock_rate_hz = source.codecs.first().map_or(VIDEO_CLOCK_HZ, |codec| codec.clock_rate_hz);
         if self.kind == MediaKind::Video {
             self.history.prepare();
         }
-        self.filling = Some(Filling { source: SourceRef { id: source.id, place }, shown: None, mapping, clock_rate_hz });
+        self.filling =
+            Some(Filling { source: SourceRef { id: source.id, place }, shown: None, mapping, clock_rate_hz });
     }
 
     /// Finds the payload types anew, after either side has changed them.
     pub(crate) fn remap(&mut self, source: &Source) {
         if let Some(filling) = &mut self.filling {
-            filling.mapping = formats::map(&source.codecs, &self.codecs);
+            filling.mapping = formats::map(&source.formats, &self.formats, &self.codecs);
         }
     }
 
@@ -138,11 +149,15 @@ impl Slot {
 
     /// Some codec of `source` can be shown here.
     pub(crate) fn can_show(&self, source: &Source) -> bool {
-        self.kind == source.kind && formats::map(&source.codecs, &self.codecs).iter().any(Option::is_some)
+        self.kind == source.kind && formats::share(&source.formats, &self.formats)
     }
 
     /// Takes or drops one packet of the source it shows; the bytes sent.
-    pub(crate) fn forward(&mut self, packet: &SharedPacket<'_>, outlet: &mut Outlet<'_>) -> Result<usize, DropReason> {
+    pub(crate) fn forward(
+        &mut self,
+        packet: &SharedPacket<'_>,
+        outlet: &mut Outlet<'_>,
+    ) -> Result<usize, DropReason> {
         let Some(filling) = &mut self.filling else { return Err(DropReason::NoSlot) };
         if !outlet.down.is_ready() {
             return Err(DropReason::ReceiverNotReady);
@@ -150,7 +165,6 @@ impl Slot {
         let mapped = filling.mapping.get(usize::from(packet.notes.codec)).copied().flatten();
         let Some(mapped) = mapped else { return Err(DropReason::CodecMismatch) };
         if filling.shown != Some(packet.layer) || self.continuity.is_leap(packet.ext_seq) {
-            filling.shown = None;
             may_begin(self.kind, packet)?;
             filling.shown = Some(packet.layer);
             self.continuity.begin(outlet.now, packet.ext_seq, packet.notes.timestamp, filling.clock_rate_hz);
@@ -165,7 +179,7 @@ impl Slot {
         let outgoing = Outgoing { packet, mapped, position, marker: self.marker(packet, position), numbers };
         let bytes = self.seal_media(&outgoing, outlet)?;
         self.continuity.note_sent(outlet.now, position);
-        self.history.note(position.ext_seq, numbers);
+        self.history.note(outlet.now, position.ext_seq, numbers);
         self.sent.handle_sent(packet.payload().len());
         self.resend_allowance = (self.resend_allowance + bytes / RESEND_SHARE).min(RESEND_BYTES_MAX);
         Ok(bytes)
@@ -187,19 +201,26 @@ impl Slot {
         let position = self.continuity.position(ext_seq, packet.notes.timestamp);
         let position = position.filter(|position| position.ext_seq >= self.resend_from);
         let Some(position) = position else { return Err(DropReason::NotInCache) };
-        // What was never sent, for whatever reason, has no numbers of its own to be sent under now.
-        let numbers = self.history.numbers(position.ext_seq).ok_or(DropReason::NotInCache)?;
+        let Some(sent) = self.history.packet(outlet.now, position.ext_seq) else {
+            // Never sent, because it overtook the key frame's first packet: it is sent now, for the first time.
+            let is_unsent = self.history.covers(position.ext_seq, self.continuity.highest());
+            return if is_unsent { self.forward(&packet, outlet) } else { Err(DropReason::NotInCache) };
+        };
+        if sent.age < outlet.down.resend_pause {
+            return Err(DropReason::AlreadyOnItsWay);
+        }
         let mapped = filling.mapping.get(usize::from(packet.notes.codec)).copied().flatten();
         let Some(mapped) = mapped else { return Err(DropReason::CodecMismatch) };
         if self.resend_allowance < packet.bytes.len() {
             return Err(DropReason::RetransmissionLimit);
         }
         let marker = self.marker(&packet, position);
-        let outgoing = Outgoing { packet: &packet, mapped, position, marker, numbers };
+        let outgoing = Outgoing { packet: &packet, mapped, position, marker, numbers: sent.numbers };
         let bytes = match (mapped.rtx_payload_type.and_then(PayloadType::new), self.rtx_ssrc) {
             (Some(payload_type), Some(ssrc)) => self.seal_rtx(&outgoing, (payload_type, ssrc), outlet)?,
             _ => self.seal_media(&outgoing, outlet)?,
         };
+        self.history.note(outlet.now, position.ext_seq, sent.numbers);
         self.resend_allowance = self.resend_allowance.saturating_sub(bytes);
         Ok(bytes)
     }
@@ -297,7 +318,9 @@ impl Slot {
     /// Takes the receiver's report on the media stream: how many packets it newly covers, and how many of them were lost.
     pub(crate) fn note_report(&mut self, block: &ReportBlock) -> (u64, u64) {
         self.fraction_lost = block.fraction_lost;
-        let Some((highest, lost)) = self.reported.replace((block.highest_sequence, block.lost)) else { return (0, 0) };
+        let Some((highest, lost)) = self.reported.replace((block.highest_sequence, block.lost)) else {
+            return (0, 0);
+        };
         // A report that goes backwards, or leaps, is a wrong one: it is not counted.
         let newly = u64::from(block.highest_sequence.wrapping_sub(highest));
         if newly > REPORTED_MAX {
@@ -333,34 +356,6 @@ fn may_begin(kind: MediaKind, packet: &SharedPacket<'_>) -> Result<(), DropReaso
     }
     Ok(())
 }
-
-/// Header extension elements under one receiver's numbers, on the stack.
-struct ElementList<'a> {
-    ids: &'a ExtensionIds,
-    items: [(u8, &'a [u8]); ELEMENTS_MAX],
-    length: usize,
-}
-
-impl<'a> ElementList<'a> {
-    fn new(ids: &'a ExtensionIds) -> Self {
-        Self { ids, items: [(0, &[]); ELEMENTS_MAX], length: 0 }
-    }
-
-    /// Adds a value if there is one and the receiver has a number for it.
-    fn push(&mut self, extension: Extension, value: Option<&'a [u8]>) {
-        if let (Some(id), Some(value)) = (self.ids.id(extension), value) {
-            self.items[self.length] = (id, value);
-            self.length += 1;
-        }
-    }
-
-    fn as_slice(&self) -> &[(u8, &'a [u8])] {
-        &self.items[..self.length]
-    }
-}
-
-/// One place for each `push` of `write_header`.
-const ELEMENTS_MAX: usize = 7;
 
 /// RFC 6184, 7741, 9628: every video codec here ticks so.
 const VIDEO_CLOCK_HZ: u32 = 90_000;

@@ -8,6 +8,7 @@ use wire::rtp::SequenceExtender;
 
 use super::cache::{CacheSize, PacketCache};
 use super::drop_reason::DropReason;
+use super::formats::{self, Format};
 use super::nack::{Arrival, LossTracker};
 use super::packet::{LayerRef, Notes, SharedPacket};
 use super::reports::{ReceptionStats, StreamClock};
@@ -48,12 +49,16 @@ pub(crate) struct Source {
     pub mid: Mid,
     /// In the order that `Notes::codec` counts.
     pub codecs: Vec<CodecParameters>,
+    /// The same, as slots compare them.
+    pub formats: Vec<Format>,
     /// Lowest first; never empty.
     pub layers: Vec<Layer>,
     /// Who is shown it. The one list that `fan_out` walks.
     pub receivers: Vec<Receiver>,
     /// The layer that slots should show; none until a packet has come.
     pub wanted: Option<u8>,
+    /// Frames of other layers since the wanted one was last heard.
+    frames_elsewhere: u8,
     parameters: SourceParameters,
     payload_types: Box<[Carried; 128]>,
 }
@@ -81,9 +86,11 @@ impl Source {
             video_type: VideoType::Camera,
             mid: media.mid.clone(),
             codecs: Vec::new(),
+            formats: Vec::new(),
             layers: Vec::new(),
             receivers: Vec::new(),
             wanted: None,
+            frames_elsewhere: 0,
             parameters: parameters.clone(),
             payload_types: Box::new([Carried::Nothing; 128]),
         };
@@ -118,6 +125,7 @@ impl Source {
 
     fn set_codecs(&mut self, codecs: &[CodecParameters]) {
         self.codecs = codecs.to_vec();
+        self.formats = formats::formats(codecs);
         self.payload_types.fill(Carried::Nothing);
         for (place, codec) in codecs.iter().enumerate() {
             if let Some(rtx) = codec.rtx_payload_type {
@@ -185,22 +193,29 @@ impl Source {
     /// Chooses the layer that slots should show, now that a packet of layer `index` has come. True when it changed.
     ///
     /// The middle one of three, the higher one of two: enough for a tile, and nobody's line is asked for the full
-    /// picture. While it is silent, the best that is not.
-    pub(crate) fn choose_layer(&mut self, now: Instant, index: u8) -> bool {
+    /// picture. While it is silent, the best that is not. A shared screen on which nothing moves sends all its layers
+    /// once a second: a layer only counts as silent when others go on without it.
+    pub(crate) fn choose_layer(&mut self, now: Instant, index: u8, timestamp: u32) -> bool {
         let preferred = (self.layers.len() / 2) as u8;
-        let is_settled = self.wanted == Some(index) && (index == preferred || !self.is_alive(now, preferred));
-        if is_settled {
-            return false;
-        }
-        let best = if self.is_alive(now, preferred) {
-            Some(preferred)
-        } else {
-            let current = self.wanted.filter(|wanted| self.is_alive(now, *wanted));
-            current.or_else(|| (0..self.layers.len() as u8).rev().find(|each| self.is_alive(now, *each)))
+        let is_new_frame =
+            self.layers[usize::from(index)].newest_timestamp.replace(timestamp) != Some(timestamp);
+        let chosen = match self.wanted {
+            Some(wanted) if wanted == index => {
+                self.frames_elsewhere = 0;
+                return false;
+            }
+            Some(wanted) if index != preferred => {
+                self.frames_elsewhere = self.frames_elsewhere.saturating_add(u8::from(is_new_frame));
+                if self.frames_elsewhere < FRAMES_ELSEWHERE || self.is_alive(now, wanted) {
+                    return false;
+                }
+                (0..self.layers.len() as u8).rev().find(|each| self.is_alive(now, *each)).unwrap_or(index)
+            }
+            _ => index,
         };
-        let is_changed = best.is_some() && best != self.wanted;
-        self.wanted = best.or(self.wanted);
-        is_changed
+        self.frames_elsewhere = 0;
+        self.wanted = Some(chosen);
+        true
     }
 
     fn is_alive(&self, now: Instant, index: u8) -> bool {
@@ -239,6 +254,7 @@ pub(crate) struct Layer {
     pub key_frames: KeyFrameRequests,
     /// When its last packet came.
     pub heard_at: Option<Instant>,
+    newest_timestamp: Option<u32>,
 }
 
 impl Layer {
@@ -259,11 +275,17 @@ impl Layer {
             clock: StreamClock::new(clock_rate_hz),
             key_frames: KeyFrameRequests::default(),
             heard_at: None,
+            newest_timestamp: None,
         }
     }
 
     /// Notes an opened media packet. The error says why it must not be forwarded.
-    pub(crate) fn note_media(&mut self, now: Instant, ext_seq: u64, timestamp: u32) -> Result<Arrival, DropReason> {
+    pub(crate) fn note_media(
+        &mut self,
+        now: Instant,
+        ext_seq: u64,
+        timestamp: u32,
+    ) -> Result<Arrival, DropReason> {
         self.extender.commit(ext_seq);
         self.heard_at = Some(now);
         self.reception.handle_packet(now, ext_seq, timestamp);
@@ -304,6 +326,9 @@ impl KeyFrameRequests {
 
 /// A browser that lowers its rate switches a layer off for good; a gap this long is no pacing.
 const LAYER_SILENCE: Duration = Duration::from_secs(1);
+
+/// Two frames of each of three layers.
+const FRAMES_ELSEWHERE: u8 = 6;
 
 /// A track muted by its sender falls silent; opus in DTX still sends every 400 ms.
 const SOURCE_SILENCE: Duration = Duration::from_secs(3);

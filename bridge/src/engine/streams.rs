@@ -86,26 +86,30 @@ impl StreamTable {
         self.announced = announced;
     }
 
-    /// Takes up an authenticated stream. False when the endpoint has too many (HOSTILE U35).
-    pub(crate) fn insert(&mut self, ssrc: u32, binding: Binding, window: ReplayWindow) -> bool {
-        // Another stream in this one's place has ended: a browser never sends two for one layer.
-        for stream in self.streams.iter_mut().filter(|stream| stream.binding == binding) {
-            stream.binding = Binding::Ended;
-        }
-        if self.streams.len() == STREAMS_MAX {
-            return false;
+    /// Takes up an authenticated stream.
+    pub(crate) fn insert(&mut self, ssrc: u32, binding: Binding, window: ReplayWindow) {
+        self.end(binding);
+        if self.streams.len() == STREAMS_KEPT
+            && let Some(oldest) = self.streams.iter().position(|stream| stream.binding == Binding::Ended)
+        {
+            self.ssrcs.remove(oldest);
+            self.streams.remove(oldest);
         }
         self.ssrcs.push(ssrc);
         self.streams.push(Stream { window, binding });
-        true
     }
 
     /// Gives an ended stream its place back: the browser has gone back to an SSRC it used before.
     pub(crate) fn rebind(&mut self, position: usize, binding: Binding) {
+        self.end(binding);
+        self.streams[position].binding = binding;
+    }
+
+    /// Another stream has taken this one's place: a browser never sends two for one layer.
+    fn end(&mut self, binding: Binding) {
         for stream in self.streams.iter_mut().filter(|stream| stream.binding == binding) {
             stream.binding = Binding::Ended;
         }
-        self.streams[position].binding = binding;
     }
 
     /// The source is gone: so are its streams, but not their windows.
@@ -126,6 +130,9 @@ impl StreamTable {
 /// Three layers and their retransmissions for each of ten m-lines; a browser needs about nine.
 pub(crate) const STREAMS_MAX: usize = 64;
 
+/// Those, and as many that have ended. A browser makes a new stream each time a screen is shared anew.
+const STREAMS_KEPT: usize = 2 * STREAMS_MAX;
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -134,16 +141,20 @@ mod tests {
     fn a_layer_has_one_stream_at_a_time() {
         let mut table = StreamTable::default();
         let binding = Binding::Media { source: 3, layer: 0 };
-        assert!(table.insert(10, binding, ReplayWindow::new()));
-        assert!(table.insert(11, binding, ReplayWindow::new()));
+        table.insert(10, binding, ReplayWindow::new());
+        table.insert(11, binding, ReplayWindow::new());
         assert_eq!((table.binding(10), table.binding(11)), (Some(Binding::Ended), Some(binding)));
     }
 
     #[test]
-    fn no_more_than_64_streams_are_tracked() {
+    fn of_ended_streams_the_oldest_makes_room_and_a_live_one_never() {
         let mut table = StreamTable::default();
-        let taken = (0..1_000).filter(|ssrc| table.insert(*ssrc, Binding::Ended, ReplayWindow::new())).count();
-        assert_eq!(taken, STREAMS_MAX);
+        let live = Binding::Media { source: 1, layer: 0 };
+        table.insert(7, live, ReplayWindow::new());
+        (1_000..2_000).for_each(|ssrc| table.insert(ssrc, Binding::Ended, ReplayWindow::new()));
+        assert_eq!((table.ssrcs.len(), table.streams.len()), (STREAMS_KEPT, STREAMS_KEPT));
+        assert_eq!((table.binding(7), table.binding(1_000)), (Some(live), None));
+        assert_eq!(table.binding(1_999), Some(Binding::Ended));
     }
 
     #[test]

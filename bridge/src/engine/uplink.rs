@@ -4,8 +4,8 @@ use std::time::Instant;
 
 use slab::Slab;
 use wire::messages::media::Extension;
+use wire::rtp::RtpView;
 use wire::rtp::extensions::{TransportSequence, parse_text};
-use wire::rtp::{HeaderMut, PayloadType, RtpView, Ssrc};
 use wire::srtp::{Opener, ReplayWindow, SrtpError};
 
 use super::drop_reason::DropReason;
@@ -15,8 +15,9 @@ use super::nack::Arrival;
 use super::packet::Notes;
 use super::rate::TokenBucket;
 use super::reports::SenderClock;
+use super::rtx::receive_retransmission;
 use super::source::{Carried, Source};
-use super::streams::{Binding, StreamTable};
+use super::streams::{Binding, STREAMS_MAX, StreamTable};
 use super::transport_cc::ArrivalRecorder;
 
 /// One browser's sending side.
@@ -35,6 +36,8 @@ pub(crate) struct Uplink {
     /// Windows of the browser's RTCP senders, by SSRC. Few: a browser has one or two for each m-line.
     rtcp_windows: Vec<(u32, ReplayWindow)>,
     allowance: TokenBucket,
+    /// Streams it may still begin: each costs a cache.
+    beginnings: TokenBucket,
 }
 
 /// A media packet that is now in its layer's cache.
@@ -46,6 +49,8 @@ pub(crate) struct Arrived {
     pub layer: u8,
     /// Its number.
     pub ext_seq: u64,
+    /// Its sampling instant, on the sender's clock.
+    pub timestamp: u32,
     /// What its arrival meant.
     pub arrival: Arrival,
 }
@@ -69,6 +74,7 @@ impl Uplink {
             clock: SenderClock::default(),
             rtcp_windows: Vec::new(),
             allowance: TokenBucket::new(now, BYTES_PER_SECOND, BYTES_BURST),
+            beginnings: TokenBucket::new(now, BEGINNINGS_PER_SECOND, STREAMS_MAX as u32),
         }
     }
 
@@ -107,6 +113,7 @@ impl Uplink {
                 note_transport(now, view, ids, arrivals);
                 let plain = &scratch.opened[..length];
                 let binding = self.identify(plain, sources).ok_or(DropReason::UnknownSsrc)?;
+                self.ensure_beginning(now)?;
                 self.streams.rebind(position, binding);
                 self.begin(now, plain, binding, sources)
             }
@@ -141,9 +148,8 @@ impl Uplink {
         let binding = first.binding.ok_or(DropReason::UnknownSsrc)?;
         let plain = &scratch.opened[..first.length];
         let view = RtpView::parse(plain).map_err(|_| DropReason::RtpMalformed)?;
-        if !self.streams.insert(view.ssrc().0, binding, first.window) {
-            return Err(DropReason::UnknownSsrc);
-        }
+        self.ensure_beginning(now)?;
+        self.streams.insert(view.ssrc().0, binding, first.window);
         self.begin(now, plain, binding, sources)
     }
 
@@ -172,6 +178,11 @@ impl Uplink {
         Ok(())
     }
 
+    /// No browser begins so many streams (HOSTILE U35).
+    fn ensure_beginning(&mut self, now: Instant) -> Result<(), DropReason> {
+        if self.beginnings.take(now, 1) { Ok(()) } else { Err(DropReason::UnknownSsrc) }
+    }
+
     fn admit(&mut self, now: Instant, view: &RtpView<'_>) -> Result<(), DropReason> {
         if self.opener.is_none() {
             return Err(DropReason::NoKeys);
@@ -190,7 +201,9 @@ impl Uplink {
         let own = self.sources.iter().filter_map(|place| Some((*place, sources.get(*place)?)));
         let (source, found) = own.into_iter().find(|(_, source)| source.mid.as_str() == mid)?;
         match found.carried(view.payload_type().number()) {
-            Carried::Media(_) => Some(Binding::Media { source, layer: found.layer_of(text(Extension::Rid))? }),
+            Carried::Media(_) => {
+                Some(Binding::Media { source, layer: found.layer_of(text(Extension::Rid))? })
+            }
             Carried::Retransmission(_) => {
                 let rid = text(Extension::RepairedRid).or_else(|| text(Extension::Rid));
                 Some(Binding::Retransmissions { source, layer: found.layer_of(rid)? })
@@ -242,8 +255,9 @@ fn open_media(
         let length = view.header_len() + payload_len;
         Notes::of(&out[..length], ids, codec_place, codec).map(|notes| (length, notes))
     })?;
-    let arrival = layer.note_media(now, ext_seq, view.timestamp())?;
-    Ok(Arrived { source: place, layer: index, ext_seq, arrival })
+    let timestamp = view.timestamp();
+    let arrival = layer.note_media(now, ext_seq, timestamp)?;
+    Ok(Arrived { source: place, layer: index, ext_seq, timestamp, arrival })
 }
 
 /// Opens a packet that has no place in a cache, or not yet; its plain length.
@@ -281,51 +295,9 @@ fn keep(
         out.copy_from_slice(plain);
         Notes::of(out, ids, codec_place, codec).map(|notes| (plain.len(), notes))
     })?;
-    let arrival = layer.note_media(now, ext_seq, view.timestamp())?;
-    Ok(Arrived { source: place, layer: index, ext_seq, arrival })
-}
-
-/// RFC 4588, 4: a retransmission is the original packet with its sequence number in front of the payload. It is put back
-/// into its stream if it is missing there, and then it is forwarded like any other; browsers also send copies of what
-/// arrived long ago, only to probe their line.
-fn receive_retransmission(
-    now: Instant,
-    plain: &[u8],
-    ids: &ExtensionIds,
-    (place, index): (usize, u8),
-    sources: &mut Slab<Source>,
-) -> Result<Arrived, DropReason> {
-    let view = RtpView::parse(plain).map_err(|_| DropReason::RtpMalformed)?;
-    let source = sources.get_mut(place).ok_or(DropReason::UnknownSsrc)?;
-    let Carried::Retransmission(codec_place) = source.carried(view.payload_type().number()) else {
-        return Err(DropReason::UnknownPayloadType);
-    };
-    let codec = &source.codecs[usize::from(codec_place)];
-    let payload_type = PayloadType::new(codec.payload_type).ok_or(DropReason::UnknownPayloadType)?;
-    let layer = &mut source.layers[usize::from(index)];
-    let (Some(ssrc), Some(newest), Some((original, payload))) =
-        (layer.ssrc, layer.extender.highest(), view.payload().split_first_chunk::<2>())
-    else {
-        return Err(DropReason::RtxUnusable);
-    };
-    let sequence = u16::from_be_bytes(*original);
-    let ext_seq = layer.extender.guess(sequence);
-    if ext_seq > newest || payload.is_empty() || layer.losses.handle_packet(now, ext_seq) != Arrival::Recovered {
-        return Err(DropReason::RtxUnusable);
-    }
-    let header = view.header();
-    layer.cache.write(ext_seq, header.len() + payload.len(), |out| {
-        out[..header.len()].copy_from_slice(header);
-        out[header.len()..].copy_from_slice(payload);
-        // The padding belonged to the retransmission.
-        out[0] &= !PADDING_BIT;
-        let mut writer = HeaderMut::new(out).map_err(|_| DropReason::RtpMalformed)?;
-        writer.set_payload_type(payload_type);
-        writer.set_sequence(sequence);
-        writer.set_ssrc(Ssrc(ssrc));
-        Notes::of(out, ids, codec_place, codec.codec).map(|notes| (out.len(), notes))
-    })?;
-    Ok(Arrived { source: place, layer: index, ext_seq, arrival: Arrival::Recovered })
+    let timestamp = view.timestamp();
+    let arrival = layer.note_media(now, ext_seq, timestamp)?;
+    Ok(Arrived { source: place, layer: index, ext_seq, timestamp, arrival })
 }
 
 fn note_transport(now: Instant, view: &RtpView<'_>, ids: &ExtensionIds, arrivals: &mut ArrivalRecorder) {
@@ -345,14 +317,14 @@ fn reason(error: SrtpError) -> DropReason {
     }
 }
 
-/// RFC 3550, 5.1.
-const PADDING_BIT: u8 = 0x20;
-
 /// 25 Mbit/s: three simulcast layers of a camera and a screen in motion, twice.
 const BYTES_PER_SECOND: u32 = 25_000_000 / 8;
 
 /// One second of that at once: a browser that was held up may catch up.
 const BYTES_BURST: u32 = BYTES_PER_SECOND;
+
+/// Above what anybody can click.
+const BEGINNINGS_PER_SECOND: u32 = 1;
 
 /// A browser sends RTCP under the SSRC of each of its streams.
 const RTCP_SENDERS_MAX: usize = 128;

@@ -43,7 +43,8 @@ impl Wishes {
             self.is_default_never = default.max_height == Some(0);
         }
         if let Some(named) = constraints.constraints {
-            let wanted = named.into_iter().take(NAMES_MAX).map(|(name, each)| (name, each.max_height != Some(0)));
+            let wanted =
+                named.into_iter().take(NAMES_MAX).map(|(name, each)| (name, each.max_height != Some(0)));
             self.named = wanted.collect();
         }
     }
@@ -110,6 +111,9 @@ mod tests {
             ..ReceiverVideoConstraints::default()
         });
         wishes.take(ReceiverVideoConstraints { last_n: Some(-1), ..ReceiverVideoConstraints::default() });
-        assert_eq!(wishes.first().map(SourceName::as_str).collect::<Vec<_>>(), ["aaaaaaaa-v1", "bbbbbbbb-v0"]);
+        assert_eq!(
+            wishes.first().map(SourceName::as_str).collect::<Vec<_>>(),
+            ["aaaaaaaa-v1", "bbbbbbbb-v0"]
+        );
     }
 }

@@ -47,7 +47,10 @@ fn nothing_is_told_while_nothing_changes() {
 #[test]
 fn a_message_reaches_one_or_all_others_under_its_true_sender() {
     let (mut world, one, two, three) = meeting();
-    world.say(one, r#"{"colibriClass":"EndpointMessage","to":"","from":"ffffffff","msgPayload":{"a":[1]},"extra":7}"#);
+    world.say(
+        one,
+        r#"{"colibriClass":"EndpointMessage","to":"","from":"ffffffff","msgPayload":{"a":[1]},"extra":7}"#,
+    );
     for receiver in [two, three] {
         let message = world.told(receiver, "EndpointMessage").pop().unwrap();
         let expected = json!({
@@ -57,7 +60,10 @@ fn a_message_reaches_one_or_all_others_under_its_true_sender() {
     }
     assert_eq!(world.told(one, "EndpointMessage"), [json!(null); 0]);
     world.say(one, r#"{"colibriClass":"EndpointMessage","to":"00000003","msgPayload":"hi"}"#);
-    assert_eq!((world.told(two, "EndpointMessage").len(), world.told(three, "EndpointMessage").len()), (1, 2));
+    assert_eq!(
+        (world.told(two, "EndpointMessage").len(), world.told(three, "EndpointMessage").len()),
+        (1, 2)
+    );
 }
 
 #[test]
@@ -81,7 +87,14 @@ fn what_is_no_known_message_is_dropped_and_counted() {
     let refused = world.stats().counters.channel_messages_refused;
     let deep = format!("{}1{}", "[".repeat(10_000), "]".repeat(10_000));
     let hostile = [
-        "", "null", "{}", "[]", "\0", r#"{"colibriClass":"Nonsense"}"#, r#"{"colibriClass":1}"#, deep.as_str(),
+        "",
+        "null",
+        "{}",
+        "[]",
+        "\0",
+        r#"{"colibriClass":"Nonsense"}"#,
+        r#"{"colibriClass":1}"#,
+        deep.as_str(),
         r#"{"colibriClass":"LastNChangedEvent","lastN":1e999}"#,
         r#"{"colibriClass":"LastNChangedEvent"}"#,
         r#"{"colibriClass":"EndpointMessage","to":"","to":"00000002","msgPayload":1}"#,
@@ -102,7 +115,8 @@ fn absurd_wishes_are_clamped() {
     for last_n in [i64::MIN, -1, i64::MAX] {
         world.say(one, &format!(r#"{{"colibriClass":"LastNChangedEvent","lastN":{last_n}}}"#));
     }
-    let many: Vec<String> = (0..1_000).map(|number| format!(r#""{number:08x}-v0":{{"maxHeight":-1}}"#)).collect();
+    let many: Vec<String> =
+        (0..1_000).map(|number| format!(r#""{number:08x}-v0":{{"maxHeight":-1}}"#)).collect();
     let many = many.join(",");
     world.say(one, &format!(r#"{{"colibriClass":"ReceiverVideoConstraints","constraints":{{{many}}}}}"#));
     world.run(secs(1));

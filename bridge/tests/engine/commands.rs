@@ -53,7 +53,10 @@ fn the_answer_names_every_slot_with_streams_of_its_own() {
         let id = &world.browsers[place].id;
         let (path, password) = transport.channel_path.split_once("?pwd=").unwrap();
         assert_eq!(path, format!("/colibri-ws/bridge-1/{}/{id}", world.conference));
-        assert!(password.len() == 24 && password.bytes().all(|byte| byte.is_ascii_alphanumeric()), "{password}");
+        assert!(
+            password.len() == 24 && password.bytes().all(|byte| byte.is_ascii_alphanumeric()),
+            "{password}"
+        );
         assert_eq!(transport.candidates.len(), 1);
     }
 }
@@ -73,8 +76,9 @@ fn an_older_epoch_is_refused_and_a_newer_one_ends_what_was() {
     assert_eq!(world.stats().endpoints, 1);
     let outcome = world.command_in(conference, Epoch(6), set(&late));
     assert!(matches!(outcome, Outcome::Transport(_)));
-    let live = world.bridge.live_conferences();
-    assert_eq!((live.len(), live[0].epoch, &live[0].endpoints), (1, Epoch(6), &vec![late.id.clone()]));
+    let live = &world.bridge.debug(world.now)["conferences"][world.conference.as_str()];
+    assert_eq!(live["epoch"], 6);
+    assert_eq!(live["endpoints"].as_object().unwrap().keys().collect::<Vec<_>>(), [late.id.as_str()]);
 }
 
 #[test]
@@ -107,7 +111,7 @@ fn a_newer_epoch_elsewhere_stops_the_conference_here() {
 }
 
 #[test]
-fn a_full_worker_and_a_draining_one_refuse() {
+fn a_full_worker_refuses_and_takes_again_when_there_is_room() {
     let mut world = World::new();
     world.bridge = Bridge::new(settings(2), world.now);
     world.join(Browser::talker(1));
@@ -116,18 +120,20 @@ fn a_full_worker_and_a_draining_one_refuse() {
     assert_eq!(refusal(&outcome), Some(Refusal::Full));
     let id = EndpointId::parse("00000001").unwrap();
     assert_eq!(world.command(CommandBody::RemoveEndpoint { endpoint: id }), Outcome::Done);
-    world.bridge.set_draining(true);
-    assert!(matches!(world.command(set(&Browser::talker(3))), Outcome::Transport(_)), "a running conference goes on");
+    assert!(matches!(world.command(set(&Browser::talker(3))), Outcome::Transport(_)));
     let outcome = world.command_in(conference_id('b'), Epoch(1), set(&Browser::talker(4)));
-    assert_eq!(refusal(&outcome), Some(Refusal::Draining));
+    assert_eq!(refusal(&outcome), Some(Refusal::Full), "full for every conference");
+    assert_eq!(world.stats().counters.conferences_created, 1);
     assert_eq!(refusal(&world.command(CommandBody::Unknown)), Some(Refusal::UnknownCommand));
 }
+
+type Breaks = Box<dyn Fn(&mut EndpointParameters)>;
 
 #[test]
 fn parameters_that_contradict_themselves_are_refused_and_leave_nothing() {
     let browser = Browser::talker(1);
     let good = browser.parameters();
-    let broken: Vec<Box<dyn Fn(&mut EndpointParameters)>> = vec![
+    let broken: Vec<Breaks> = vec![
         Box::new(|it| it.fingerprints.clear()),
         Box::new(|it| it.ice.ufrag = "abc".to_owned()),
         Box::new(|it| it.ice.pwd = "short".to_owned()),
@@ -193,7 +199,8 @@ fn a_removed_endpoint_leaves_nothing_behind() {
 #[test]
 fn an_m_line_that_goes_off_and_on_again_keeps_its_stream() {
     let mut world = World::new();
-    let (sender, receiver) = (world.join(Browser::talker(1)), world.join(Browser::watcher(2).with_slots(1, 2)));
+    let (sender, receiver) =
+        (world.join(Browser::talker(1)), world.join(Browser::watcher(2).with_slots(1, 2)));
     world.run(secs(2));
     let before = world.set_endpoint(receiver).slots;
     world.browsers[receiver].video_slots = 0;

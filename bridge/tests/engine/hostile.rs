@@ -38,7 +38,7 @@ fn random_bytes_of_every_length_from_anywhere_get_no_answer() {
     }
     let stats = world.stats();
     assert_eq!(world.sent_datagrams, sent);
-    assert_eq!(stats.counters.dropped.total() > 4_000, true);
+    assert!(stats.counters.dropped.total() > 4_000);
     world.run(secs(1));
     let video = world.browsers[known].video();
     assert!(world.browsers[1].frames_of(&video) > 40, "the meeting goes on");
@@ -61,8 +61,10 @@ fn forged_srtp_creates_no_state_and_ends_no_call() {
         bytes[..12].copy_from_slice(&head);
         world.inject(path, bytes);
     }
-    let refused = world.dropped(DropReason::SrtpBadTag) + world.dropped(DropReason::Duplicate)
-        + world.dropped(DropReason::SrtpTooOld) + world.dropped(DropReason::SrtpReplayed);
+    let refused = world.dropped(DropReason::SrtpBadTag)
+        + world.dropped(DropReason::Duplicate)
+        + world.dropped(DropReason::SrtpTooOld)
+        + world.dropped(DropReason::SrtpReplayed);
     assert_eq!(refused, 5_000);
     assert_eq!(world.bridge.debug(world.now)["conferences"].to_string(), before);
     world.run(secs(1));
@@ -198,7 +200,9 @@ fn strange_rtcp_under_the_right_keys_changes_nothing() {
             let words = random.random_range(1..40u16);
             let mut bytes = vec![0x80 | count, packet_type];
             bytes.extend_from_slice(&(words + random.random_range(0..2)).to_be_bytes());
-            bytes.extend((0..words * 4).map(|_| random.random::<u8>()));
+            // A sender it has spoken as before: others would be refused as too many.
+            bytes.extend_from_slice(&[0, 0, 0, 1]);
+            bytes.extend((4..words * 4).map(|_| random.random::<u8>()));
             compounds.push(bytes);
         }
     }
@@ -207,8 +211,10 @@ fn strange_rtcp_under_the_right_keys_changes_nothing() {
         let datagram = world.browsers[rogue].seal_rtcp(compound).unwrap();
         world.inject(path, datagram);
     }
-    assert!(world.dropped(DropReason::RtcpMalformed) > 10 && world.dropped(DropReason::RtcpUnknownSsrc) > 5);
-    let estimate = &world.bridge.debug(world.now)["conferences"][world.conference.as_str()]["endpoints"]["00000001"];
+    let refused = (world.dropped(DropReason::RtcpMalformed), world.dropped(DropReason::RtcpUnknownSsrc));
+    assert!(refused.0 > 100 && refused.1 > 10, "{refused:?} {:?}", world.stats().counters.dropped);
+    let estimate =
+        &world.bridge.debug(world.now)["conferences"][world.conference.as_str()]["endpoints"]["00000001"];
     assert!((30_000..=1_000_000_000).contains(&estimate["estimate_bps"].as_u64().unwrap()));
     world.run(secs(1));
     let video = world.browsers[victim].video();
@@ -218,7 +224,7 @@ fn strange_rtcp_under_the_right_keys_changes_nothing() {
 
 #[test]
 fn a_source_that_leaps_in_numbers_and_time_is_seen_again() {
-    for leap in [100, 5_000, 30_000, 32_767] {
+    for leap in [100, 5_000, 30_000, 32_766] {
         let mut world = World::new();
         let (sender, receiver) = (world.join(Browser::talker(1)), world.join(Browser::watcher(2)));
         world.run(secs(2));

@@ -1,5 +1,8 @@
 //! The engine among model browsers, lossy lines and a clock that only the tests move. Each test's name is its claim.
 
+// What the tests share may panic as they do.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
 #[path = "../world/mod.rs"]
 mod world;
 

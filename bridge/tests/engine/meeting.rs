@@ -19,7 +19,10 @@ fn three_participants_see_and_hear_each_other() {
             assert!(heard > 200, "{receiver} hears {heard} packets of {audio} in 5 s");
         }
         let own = (world.browsers[*receiver].video(), world.browsers[*receiver].audio());
-        assert_eq!(world.browsers[*receiver].frames_of(&own.0) + world.browsers[*receiver].frames_of(&own.1), 0);
+        assert_eq!(
+            world.browsers[*receiver].frames_of(&own.0) + world.browsers[*receiver].frames_of(&own.1),
+            0
+        );
         world.browsers[*receiver].slots.values().for_each(|slot| slot.assert_continuous());
     }
     let connected = world.notices.iter().filter(|notice| notice.event == EndpointEvent::Connected).count();

@@ -102,11 +102,15 @@ fn the_numbers_are_those_of_what_was_sent() {
     let senders: Vec<usize> = (1..=2).map(|number| world.join(Browser::talker(number))).collect();
     world.join(Browser::watcher(3));
     world.run(secs(5));
-    senders.iter().for_each(|place| world.browsers[*place].streams.iter_mut().for_each(|stream| stream.is_on = false));
+    senders
+        .iter()
+        .for_each(|place| world.browsers[*place].streams.iter_mut().for_each(|stream| stream.is_on = false));
     world.run(ms(500));
     let stats = world.stats();
-    let sent: u32 = world.browsers.iter().flat_map(|browser| &browser.streams).map(|stream| stream.packets_sent).sum();
-    let shown: usize = world.browsers.iter().flat_map(|it| it.slots.values()).map(|slot| slot.packets.len()).sum();
+    let sent: u32 =
+        world.browsers.iter().flat_map(|browser| &browser.streams).map(|stream| stream.packets_sent).sum();
+    let shown: usize =
+        world.browsers.iter().flat_map(|it| it.slots.values()).map(|slot| slot.packets.len()).sum();
     assert_eq!(stats.counters.packets_received, u64::from(sent));
     assert_eq!(stats.counters.packets_expected, u64::from(sent));
     assert_eq!(stats.counters.packets_sent, shown as u64);

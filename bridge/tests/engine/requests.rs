@@ -31,7 +31,8 @@ fn a_flood_of_picture_loss_reaches_the_sender_five_times_a_second() {
     for _ in 0..1_000 {
         for receiver in &receivers {
             let browser = &mut world.browsers[*receiver];
-            let slot = *browser.slots.iter().find(|(_, slot)| slot.is_video && !slot.packets.is_empty()).unwrap().0;
+            let slot =
+                *browser.slots.iter().find(|(_, slot)| slot.is_video && !slot.packets.is_empty()).unwrap().0;
             let (path, pli) = (browser.path, browser.pli(slot).unwrap());
             world.inject(path, pli);
         }

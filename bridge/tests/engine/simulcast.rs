@@ -7,7 +7,8 @@ use crate::world::{Line, World, ms, secs};
 
 fn layers_shown(world: &World, place: usize) -> Vec<u8> {
     let slots = world.browsers[place].slots.values().filter(|slot| slot.is_video);
-    let mut layers: Vec<u8> = slots.flat_map(|slot| slot.packets.values().map(|shown| shown.tag.layer)).collect();
+    let mut layers: Vec<u8> =
+        slots.flat_map(|slot| slot.packets.values().map(|shown| shown.tag.layer)).collect();
     layers.dedup();
     layers
 }
@@ -30,7 +31,7 @@ fn the_middle_layer_of_three_is_shown() {
         let video = world.browsers[sender].video();
         let slot = world.browsers[receiver].slot_showing(&video).unwrap();
         slot.assert_continuous();
-        assert!(slot.frames().len() > 70);
+        assert!(slot.frames().len() > 70, "{} frames", slot.frames().len());
         assert!(world.dropped(DropReason::LayerNotWanted) > 300, "the others stop here");
     }
 }
@@ -56,7 +57,8 @@ fn while_the_middle_layer_is_silent_the_best_other_one_is_shown() {
     let video = world.browsers[sender].video();
     let slot = world.browsers[receiver].slot_showing(&video).unwrap();
     slot.assert_continuous();
-    let longest = slot.packets.values().zip(slot.packets.values().skip(1)).map(|(a, b)| b.at - a.at).max().unwrap();
+    let longest =
+        slot.packets.values().zip(slot.packets.values().skip(1)).map(|(a, b)| b.at - a.at).max().unwrap();
     assert!(longest < ms(1_500), "{longest:?} without a picture");
 }
 
@@ -89,4 +91,17 @@ fn a_browser_that_begins_a_layer_anew_goes_on_in_the_same_slot() {
     let slot = world.browsers[receiver].slot_showing(&video).unwrap();
     assert_eq!(slot.missing().len(), 0);
     assert!(slot.frames().len() > 100, "{}", slot.frames().len());
+}
+
+#[test]
+fn a_still_screen_keeps_its_layer_though_each_is_silent_for_a_second() {
+    let (mut world, sender, receiver) = meeting(3, true);
+    world.run(secs(2));
+    world.browsers[sender].streams.iter_mut().for_each(|stream| stream.is_still = stream.is_video);
+    let before = world.stats().counters;
+    world.run(secs(20));
+    let after = world.stats().counters;
+    assert_eq!(after.layer_changes, before.layer_changes);
+    assert_eq!(after.key_frame_requests_sent, before.key_frame_requests_sent);
+    assert_eq!(layers_shown(&world, receiver).last(), Some(&1));
 }

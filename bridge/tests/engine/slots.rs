@@ -1,7 +1,7 @@
 //! Who is shown what.
 
 use bridge::engine::drop_reason::DropReason;
-use wire::messages::media::VideoType;
+use wire::messages::media::{Codec, VideoType};
 
 use crate::world::browser::Browser;
 use crate::world::{World, ms, secs};
@@ -11,7 +11,9 @@ fn shown_lately(world: &World, place: usize, time: std::time::Duration) -> Vec<S
     let since = world.now - time;
     let mut shown: Vec<String> = Vec::new();
     for slot in world.browsers[place].slots.values().filter(|slot| slot.is_video) {
-        shown.extend(slot.packets.values().filter(|packet| packet.at > since).map(|packet| packet.tag.source.clone()));
+        shown.extend(
+            slot.packets.values().filter(|packet| packet.at > since).map(|packet| packet.tag.source.clone()),
+        );
     }
     shown.sort();
     shown.dedup();
@@ -22,7 +24,9 @@ fn heard_lately(world: &World, place: usize, time: std::time::Duration) -> Vec<S
     let since = world.now - time;
     let mut heard: Vec<String> = Vec::new();
     for slot in world.browsers[place].slots.values().filter(|slot| !slot.is_video) {
-        heard.extend(slot.packets.values().filter(|packet| packet.at > since).map(|packet| packet.tag.source.clone()));
+        heard.extend(
+            slot.packets.values().filter(|packet| packet.at > since).map(|packet| packet.tag.source.clone()),
+        );
     }
     heard.sort();
     heard.dedup();
@@ -42,7 +46,10 @@ fn the_loudest_three_of_five_are_heard() {
     assert_eq!(heard_lately(&world, watcher, secs(1)), [audio(1), audio(3), audio(4)]);
     // One of the loud hears the two others, and somebody fills the third slot; never itself.
     let heard = heard_lately(&world, talkers[1], secs(1));
-    assert!(heard.contains(&audio(3)) && heard.contains(&audio(4)) && !heard.contains(&audio(1)), "{heard:?}");
+    assert!(
+        heard.contains(&audio(3)) && heard.contains(&audio(4)) && !heard.contains(&audio(1)),
+        "{heard:?}"
+    );
     world.browsers[watcher].slots.values().for_each(|slot| slot.assert_continuous());
     assert!(world.dropped(DropReason::NotLoudEnough) > 100);
 }
@@ -215,14 +222,57 @@ fn the_receivers_own_numbers_are_on_every_packet() {
     assert_ne!(numbering, world.browsers[sender].numbering, "else nothing is proven");
     for slot in world.browsers[receiver].slots.values() {
         for shown in slot.packets.values() {
-            let value = |usual: u8| shown.elements.iter().find(|(id, _)| *id == usual + numbering).map(|(_, it)| it);
+            let value =
+                |usual: u8| shown.elements.iter().find(|(id, _)| *id == usual + numbering).map(|(_, it)| it);
             assert_eq!(value(1).map(Vec::as_slice), Some(slot.mid.as_bytes()), "MID of the slot");
             assert_eq!(value(2).map(Vec::len), Some(3), "a send time of our own");
-            assert_eq!(value(4).map(Vec::as_slice), if slot.is_video { None } else { Some(&[0x80 | 30][..]) });
+            assert_eq!(
+                value(4).map(Vec::as_slice),
+                if slot.is_video { None } else { Some(&[0x80 | 30][..]) }
+            );
             assert_eq!(value(5), None, "no RID: the slot is one stream");
         }
     }
     let mut numbers = world.browsers[receiver].transport_sequences.clone();
     numbers.sort_unstable();
-    assert!(numbers.windows(2).all(|pair| pair[1] == pair[0] + 1), "one count for all streams, without a gap");
+    assert!(
+        numbers.windows(2).all(|pair| pair[1] == pair[0] + 1),
+        "one count for all streams, without a gap"
+    );
+}
+
+#[test]
+fn a_codec_that_the_receiver_has_not_agreed_to_is_never_shown() {
+    let mut world = World::new();
+    let sender = world.join(Browser::talker(1));
+    let mut other = Browser::watcher(2).with_slots(1, 2);
+    other.video_codec = Codec::H264;
+    let other = world.join(other);
+    // Bound to it, a slot shows it as soon as both agree, and until then nothing.
+    let mut bound = Browser::watcher(3).with_slots(0, 1);
+    bound.video_codec = Codec::H264;
+    let bound = world.join(bound);
+    let video = world.browsers[sender].video();
+    world.pin(bound, "30", &video);
+    world.set_endpoint(bound);
+    world.run(secs(2));
+    assert_eq!(world.browsers[other].frames_of(&video) + world.browsers[bound].frames_of(&video), 0);
+    assert!(world.browsers[other].frames_of(&world.browsers[sender].audio()) > 50, "voices go on");
+    assert!(world.dropped(DropReason::CodecMismatch) > 100);
+    world.browsers[bound].video_codec = Codec::Vp8;
+    world.set_endpoint(bound);
+    world.run(secs(2));
+    assert!(world.browsers[bound].frames_of(&video) > 30);
+}
+
+#[test]
+fn who_does_not_say_how_loud_it_is_is_heard_where_there_is_room() {
+    let mut world = World::new();
+    let mut encoder = Browser::talker(1);
+    encoder.says_level = false;
+    let encoder = world.join(encoder);
+    let receiver = world.join(Browser::watcher(2));
+    world.run(secs(2));
+    let audio = world.browsers[encoder].audio();
+    assert!(world.browsers[receiver].frames_of(&audio) > 60);
 }

@@ -27,7 +27,9 @@ fn a_stranger_gets_no_answer_to_anything() {
     transport.ice.ufrag = "nobody".to_owned();
     wrong.take_transport(&transport);
     let bad_ufrag = wrong.check(true).unwrap();
-    for datagram in [bad_password, bad_ufrag, vec![22, 254, 253, 0, 0], vec![0x80, 96, 0, 1], vec![0x80, 200, 0, 1]] {
+    for datagram in
+        [bad_password, bad_ufrag, vec![22, 254, 253, 0, 0], vec![0x80, 96, 0, 1], vec![0x80, 200, 0, 1]]
+    {
         world.inject(stranger(), datagram);
     }
     assert_eq!(world.sent_datagrams, sent);
@@ -51,7 +53,8 @@ fn a_handshake_begins_with_a_check_and_not_before() {
     world.run(ms(50));
     world.inject(path, hello.clone());
     let commands = &world.browsers[place].handshake_commands;
-    let [HandshakeCommand::Start(fingerprints), HandshakeCommand::Datagram(datagram)] = commands.as_slice() else {
+    let [HandshakeCommand::Start(fingerprints), HandshakeCommand::Datagram(datagram)] = commands.as_slice()
+    else {
         panic!("{commands:?}");
     };
     assert_eq!((fingerprints[0].value.as_str(), datagram), ("FP:1", &hello));
@@ -113,7 +116,8 @@ fn nothing_is_sent_to_who_gave_no_consent_for_30_s() {
     world.run(secs(2));
     world.browsers[leaves].line_up.loss = 1.0;
     world.run(secs(31));
-    let count = |world: &World| world.browsers[leaves].slots.values().map(|slot| slot.packets.len()).sum::<usize>();
+    let count =
+        |world: &World| world.browsers[leaves].slots.values().map(|slot| slot.packets.len()).sum::<usize>();
     let before = count(&world);
     world.run(secs(5));
     assert_eq!(count(&world), before);

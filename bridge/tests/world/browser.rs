@@ -1,26 +1,23 @@
-//! A model browser: its description, its checks, its keys, what it publishes and what it is shown.
+//! A model browser: its checks, its keys, what it publishes. `description` says what it offers, `hearing` what it makes of
+//! what comes.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use bridge::engine::ports::{EndpointKey, HandshakeCommand, Path};
-use wire::datagram::{DatagramKind, classify};
 use wire::messages::channel::FromBridge;
-use wire::messages::ids::{EndpointId, Mid, Rid, SourceName};
+use wire::messages::ids::{EndpointId, SourceName};
 use wire::messages::link::SlotPin;
-use wire::messages::media::{
-    Codec, CodecParameters, EndpointParameters, Extension, ExtensionParameters, Fingerprint, IceCredentials, Media,
-    MediaKind, MediaRole, SourceParameters, SourceSsrc, TransportParameters, VideoType,
-};
-use wire::rtcp::{self, Nack, NtpTime, Packet, Pli, ReceiverReport, ReportBlock, SenderReport};
+use wire::messages::media::{Codec, IceCredentials, MediaKind, TransportParameters, VideoType};
+use wire::rtcp::{Nack, NtpTime, Pli, ReceiverReport, ReportBlock, SenderReport};
+use wire::rtp::Ssrc;
 use wire::rtp::extensions::{AbsSendTime, AudioLevel, TransportSequence};
-use wire::rtp::{RtpView, Ssrc};
 use wire::srtp::{Opener, Profile, ReplayWindow, Sealer, SessionKeys};
 use wire::stun::{AttributeKind, Builder, Class, Message, Method, TransactionId};
 
-use super::media::{Sent, Stream, Tag};
-use super::receiver::{Shown, SlotView};
+use super::media::{Sent, Stream};
+use super::receiver::SlotView;
 use super::{BRIDGE_IP, Line, ms, secs};
 
 /// One browser.
@@ -44,12 +41,17 @@ pub struct Browser {
     pub audio_slots: usize,
     pub video_slots: usize,
     pub has_rtx: bool,
+    /// Writes the audio level into its packets.
+    pub says_level: bool,
+    pub video_codec: Codec,
     pub video_type: VideoType,
     /// By SSRC of the media stream.
     pub slots: BTreeMap<u32, SlotView>,
     pub rtx_of: BTreeMap<u32, u32>,
     pub told: Vec<FromBridge>,
     pub is_channel_closed: bool,
+    /// Packets whose index had come before: sent twice, by the bridge or by the line.
+    pub replayed: u64,
     pub handshake_commands: Vec<HandshakeCommand>,
     pub sends_checks: bool,
     pub asks_for_missing: bool,
@@ -57,11 +59,11 @@ pub struct Browser {
     pub feedback_received: Vec<u16>,
     pub reports: Vec<ReportBlock>,
     pub transport_sequences: Vec<u16>,
-    remote: Option<IceCredentials>,
-    sealer: Option<Sealer>,
-    opener: Option<Opener>,
-    windows: BTreeMap<u32, ReplayWindow>,
-    rtcp_windows: BTreeMap<u32, ReplayWindow>,
+    pub(super) remote: Option<IceCredentials>,
+    pub(super) sealer: Option<Sealer>,
+    pub(super) opener: Option<Opener>,
+    pub(super) windows: BTreeMap<u32, ReplayWindow>,
+    pub(super) rtcp_windows: BTreeMap<u32, ReplayWindow>,
     rtcp_index: u32,
     transactions: u32,
     transport_sequence: u16,
@@ -69,9 +71,6 @@ pub struct Browser {
     next_report: Option<Instant>,
     is_connected: bool,
 }
-
-const AUDIO: u8 = 20;
-const VIDEO: u8 = 30;
 
 impl Browser {
     /// A browser that only watches: `digit` makes its name, address and numbers.
@@ -86,7 +85,10 @@ impl Browser {
             path: Path { remote, local: BRIDGE_IP },
             line_up: Line::GOOD,
             line_down: Line::GOOD,
-            ice: IceCredentials { ufrag: format!("u{number:06}"), pwd: "browser-password-22-chars".to_owned() },
+            ice: IceCredentials {
+                ufrag: format!("u{number:06}"),
+                pwd: "browser-password-22-chars".to_owned(),
+            },
             fingerprint: format!("FP:{number}"),
             pins: Vec::new(),
             numbering: (number % 3) as u8,
@@ -96,11 +98,14 @@ impl Browser {
             audio_slots: 3,
             video_slots: 4,
             has_rtx: true,
+            says_level: true,
+            video_codec: Codec::Vp8,
             video_type: VideoType::Camera,
             slots: BTreeMap::new(),
             rtx_of: BTreeMap::new(),
             told: Vec::new(),
             is_channel_closed: false,
+            replayed: 0,
             handshake_commands: Vec::new(),
             sends_checks: true,
             asks_for_missing: true,
@@ -171,6 +176,7 @@ impl Browser {
             packets_per_frame: 3,
             owes_key_frame: false,
             is_deaf: false,
+            is_still: false,
             is_on: true,
             level_dbov: 30,
             next_at: self.born,
@@ -183,11 +189,11 @@ impl Browser {
         });
     }
 
-    fn payload_type(&self, usual: u8) -> u8 {
+    pub(super) fn payload_type(&self, usual: u8) -> u8 {
         usual + self.numbering
     }
 
-    fn extension_id(&self, usual: u8) -> u8 {
+    pub(super) fn extension_id(&self, usual: u8) -> u8 {
         usual + self.numbering
     }
 
@@ -213,61 +219,6 @@ impl Browser {
 
     pub fn microphone(&mut self) -> &mut Stream {
         self.streams.iter_mut().find(|stream| !stream.is_video).expect("a microphone")
-    }
-
-    /// The description that signaling would make of its offer.
-    pub fn parameters(&self) -> EndpointParameters {
-        let mut medias = Vec::new();
-        if self.streams.iter().any(|stream| !stream.is_video) {
-            medias.push(self.media("0", MediaKind::Audio, self.source_role(false)));
-        }
-        if self.streams.iter().any(|stream| stream.is_video) {
-            medias.push(self.media("1", MediaKind::Video, self.source_role(true)));
-        }
-        for index in 0..self.audio_slots {
-            medias.push(self.media(&(AUDIO + index as u8).to_string(), MediaKind::Audio, MediaRole::Slot));
-        }
-        for index in 0..self.video_slots {
-            medias.push(self.media(&(u32::from(VIDEO) + index as u32).to_string(), MediaKind::Video, MediaRole::Slot));
-        }
-        let fingerprint = Fingerprint { algorithm: "sha-256".to_owned(), value: self.fingerprint.clone() };
-        EndpointParameters { ice: self.ice.clone(), fingerprints: vec![fingerprint], medias }
-    }
-
-    fn source_role(&self, is_video: bool) -> MediaRole {
-        let streams: Vec<&Stream> = self.streams.iter().filter(|stream| stream.is_video == is_video).collect();
-        let rids = if streams.len() > 1 { ["q", "h", "f"][..streams.len()].to_vec() } else { Vec::new() };
-        let announced = streams.iter().map(|stream| SourceSsrc {
-            media: stream.ssrc,
-            rtx: (is_video && self.has_rtx).then_some(stream.rtx_ssrc),
-        });
-        MediaRole::Source(SourceParameters {
-            name: SourceName::parse(streams[0].source.clone()).unwrap(),
-            video_type: is_video.then_some(self.video_type),
-            rids: rids.into_iter().map(|rid| Rid::parse(rid).unwrap()).collect(),
-            ssrcs: if self.announces_ssrcs { announced.collect() } else { Vec::new() },
-        })
-    }
-
-    fn media(&self, mid: &str, kind: MediaKind, role: MediaRole) -> Media {
-        let (payload_type, codec, clock_rate_hz) = match kind {
-            MediaKind::Audio => (self.payload_type(111), Codec::Opus, 48_000),
-            MediaKind::Video => (self.payload_type(96), Codec::Vp8, 90_000),
-        };
-        let rtx = (kind == MediaKind::Video && self.has_rtx).then(|| self.payload_type(100));
-        let codec =
-            CodecParameters { payload_type, codec, clock_rate_hz, format: String::new(), rtx_payload_type: rtx };
-        let extensions = [
-            (1, Extension::Mid),
-            (2, Extension::AbsSendTime),
-            (3, Extension::TransportCc),
-            (4, Extension::AudioLevel),
-            (5, Extension::Rid),
-            (6, Extension::RepairedRid),
-            (7, Extension::VideoOrientation),
-        ];
-        let extensions = extensions.map(|(id, extension)| ExtensionParameters { id: self.extension_id(id), extension });
-        Media { mid: Mid::parse(mid).unwrap(), kind, codecs: vec![codec], extensions: extensions.to_vec(), role }
     }
 
     /// What the answer says.
@@ -296,7 +247,9 @@ impl Browser {
 
     /// The view of the slot that shows `source` now.
     pub fn slot_showing(&self, source: &str) -> Option<&SlotView> {
-        self.slots.values().find(|slot| slot.packets.values().next_back().is_some_and(|last| last.tag.source == source))
+        self.slots
+            .values()
+            .find(|slot| slot.packets.values().next_back().is_some_and(|last| last.tag.source == source))
     }
 
     /// Frames of `source` it could decode, or voice packets it heard.
@@ -310,8 +263,10 @@ impl Browser {
         if !self.is_connected {
             return check;
         }
-        let streams = self.streams.iter().filter(|stream| stream.is_on).map(|stream| stream.next_at.max(self.born));
-        let asked = self.slots.values().filter(|_| self.asks_for_missing).flat_map(|slot| slot.asked.values());
+        let streams =
+            self.streams.iter().filter(|stream| stream.is_on).map(|stream| stream.next_at.max(self.born));
+        let asked =
+            self.slots.values().filter(|_| self.asks_for_missing).flat_map(|slot| slot.asked.values());
         let asked = asked.map(|(at, _)| *at + ms(60));
         let report = self.next_report.unwrap_or(self.born);
         streams.chain(asked).chain([check, report]).min().unwrap_or(far)
@@ -375,7 +330,8 @@ impl Browser {
             let is_video = self.streams[index].is_video;
             let sent = Sent { marker: is_video && part + 1 == count, timestamp, payload };
             let elements = self.elements(index, at, false);
-            let elements: Vec<(u8, &[u8])> = elements.iter().map(|(id, value)| (*id, value.as_slice())).collect();
+            let elements: Vec<(u8, &[u8])> =
+                elements.iter().map(|(id, value)| (*id, value.as_slice())).collect();
             let Some(sealer) = &self.sealer else { continue };
             datagrams.extend(self.streams[index].seal(sealer, sent, &elements));
         }
@@ -394,7 +350,7 @@ impl Browser {
             (self.extension_id(2), send_time.to_vec()),
             (self.extension_id(3), number.to_vec()),
         ];
-        if !is_video {
+        if !is_video && self.says_level {
             let level = AudioLevel { voice: level_dbov < 60, level_dbov };
             elements.push((self.extension_id(4), level.to_bytes().to_vec()));
         }
@@ -435,7 +391,8 @@ impl Browser {
             }
             .write(&mut compound);
         }
-        let blocks: Vec<_> = self.slots.iter().filter_map(|(ssrc, slot)| report_block(now, *ssrc, slot)).collect();
+        let blocks: Vec<_> =
+            self.slots.iter().filter_map(|(ssrc, slot)| report_block(now, *ssrc, slot)).collect();
         ReceiverReport { sender: Ssrc(1), reports: &blocks }.write(&mut compound);
         self.seal_rtcp(&compound)
     }
@@ -455,117 +412,6 @@ impl Browser {
         self.rtcp_index += 1;
         sealer.seal_rtcp(self.rtcp_index, compound, &mut out).unwrap();
         Some(out)
-    }
-
-    /// What it answers at once.
-    pub fn handle_datagram(&mut self, now: Instant, _path: Path, datagram: &[u8]) -> Vec<Vec<u8>> {
-        match classify(datagram) {
-            DatagramKind::Rtp => {
-                self.handle_rtp(now, datagram);
-                Vec::new()
-            }
-            DatagramKind::Rtcp => self.handle_rtcp(now, datagram),
-            _ => Vec::new(),
-        }
-    }
-
-    fn handle_rtp(&mut self, now: Instant, datagram: &[u8]) {
-        let view = RtpView::parse_protected(datagram).expect("well-formed RTP");
-        let ssrc = view.ssrc().0;
-        let opener = self.opener.as_ref().expect("keys came first");
-        let mut plain = vec![0; datagram.len()];
-        let window = self.windows.entry(ssrc).or_default();
-        let opened = opener.open_rtp(window, datagram, view.header_len(), &mut plain);
-        let Ok(payload_len) = opened else {
-            assert!(
-                matches!(opened, Err(wire::srtp::SrtpError::Replayed | wire::srtp::SrtpError::TooOld)),
-                "{opened:?}"
-            );
-            return;
-        };
-        plain.truncate(view.header_len() + payload_len);
-        let view = RtpView::parse(&plain).expect("well-formed RTP");
-        let elements: Vec<(u8, Vec<u8>)> = view.extensions().map(|(id, value)| (id, value.to_vec())).collect();
-        let numbered = elements.iter().find(|(id, _)| *id == self.extension_id(3));
-        self.transport_sequences.extend(numbered.map(|(_, value)| TransportSequence::parse(value).unwrap().0));
-        let repaired = self.rtx_of.get(&ssrc).copied();
-        let (sequence, payload) = match repaired {
-            Some(_) => {
-                let (original, payload) = view.payload().split_at(2);
-                (u16::from_be_bytes([original[0], original[1]]), payload)
-            }
-            None => (view.sequence(), view.payload()),
-        };
-        let slot = self.slots.get_mut(&repaired.unwrap_or(ssrc)).expect("a slot's stream");
-        let expected_type = if !slot.is_video { 111 } else if repaired.is_some() { 100 } else { 96 };
-        assert_eq!(view.payload_type().number(), expected_type + self.numbering);
-        let ext_seq = slot.extender.extend(sequence);
-        let (picture_id, tag_at) = match slot.is_video {
-            true => (Some(u16::from_be_bytes([payload[2] & 0x7f, payload[3]])), 15),
-            false => (None, 0),
-        };
-        let tag = Tag::read(&payload[tag_at..]).expect("a tag");
-        let (timestamp, marker) = (view.timestamp(), view.marker());
-        let shown =
-            Shown { at: now, timestamp, marker, picture_id, tag, is_repaired: repaired.is_some(), elements };
-        slot.take(ext_seq, shown);
-        if slot.is_video {
-            for missing in slot.missing().into_iter().rev().take(100) {
-                // Asked for 10 ms after it was missed.
-                slot.asked.entry(missing).or_insert((now - ms(50), 0));
-            }
-        }
-    }
-
-    fn handle_rtcp(&mut self, now: Instant, datagram: &[u8]) -> Vec<Vec<u8>> {
-        let sender = u32::from_be_bytes(datagram[4..8].try_into().unwrap());
-        let window = self.rtcp_windows.entry(sender).or_default();
-        let mut plain = Vec::new();
-        if self.opener.as_ref().expect("keys came first").open_rtcp(window, datagram, &mut plain).is_err() {
-            return Vec::new();
-        }
-        let mut answers = Vec::new();
-        for packet in rtcp::packets(&plain) {
-            match packet.expect("well-formed RTCP") {
-                Packet::Nack(nack) => answers.extend(self.answer_nack(now, &nack)),
-                Packet::Pli(pli) => {
-                    let stream = self.streams.iter_mut().find(|stream| stream.ssrc == pli.media.0);
-                    let stream = stream.expect("a stream of its own");
-                    stream.owes_key_frame = !stream.is_deaf;
-                    stream.key_frame_requests.push(now);
-                }
-                Packet::SenderReport(report) => {
-                    let slot = self.slots.get_mut(&report.ssrc.0).expect("a slot's stream");
-                    slot.reports.push((now, report.ntp.0, report.rtp_timestamp));
-                }
-                Packet::ReceiverReport(report) => self.reports.extend(report.reports()),
-                Packet::TransportFeedback(feedback) => {
-                    self.feedback_received.extend(feedback.received().map(|arrival| arrival.sequence));
-                }
-                _ => {}
-            }
-        }
-        answers
-    }
-
-    fn answer_nack(&mut self, now: Instant, nack: &Nack<'_>) -> Vec<Vec<u8>> {
-        let index = self.streams.iter().position(|stream| stream.ssrc == nack.media.0).expect("a stream of its own");
-        let mut answers = Vec::new();
-        for sequence in nack.sequences() {
-            self.streams[index].nacked.push(sequence);
-            if self.streams[index].answers_nacks {
-                answers.extend(self.resend(now, index, sequence));
-            }
-        }
-        answers
-    }
-
-    /// A sent packet again, over RTX.
-    pub fn resend(&mut self, now: Instant, index: usize, sequence: u16) -> Option<Vec<u8>> {
-        let elements = self.elements(index, now, true);
-        let elements: Vec<(u8, &[u8])> = elements.iter().map(|(id, value)| (*id, value.as_slice())).collect();
-        let sealer = self.sealer.as_ref()?;
-        self.streams[index].seal_again(sealer, sequence, &elements)
     }
 }
 

@@ -66,6 +66,8 @@ pub struct Stream {
     pub owes_key_frame: bool,
     /// Never makes a picture because it is asked to.
     pub is_deaf: bool,
+    /// A screen on which nothing moves: about one picture a second.
+    pub is_still: bool,
     /// Sends nothing while it is off.
     pub is_on: bool,
     pub level_dbov: u8,
@@ -89,7 +91,11 @@ pub struct Sent {
 
 impl Stream {
     pub fn interval(&self) -> Duration {
-        if self.is_video { ms(40) } else { ms(20) }
+        match self.is_video {
+            true if self.is_still => ms(1_050),
+            true => ms(40),
+            false => ms(20),
+        }
     }
 
     pub fn timestamp(&self, age: Duration) -> u32 {
@@ -102,7 +108,8 @@ impl Stream {
         self.frame += 1;
         if !self.is_video {
             let mut payload = Vec::new();
-            let tag = Tag { source: self.source.clone(), layer: 0, frame: self.frame, is_key: true, part: (0, 1) };
+            let tag =
+                Tag { source: self.source.clone(), layer: 0, frame: self.frame, is_key: true, part: (0, 1) };
             tag.write(&mut payload);
             payload.resize(80, 0x55);
             return vec![payload];
@@ -150,7 +157,12 @@ impl Stream {
     }
 
     /// RFC 4588, 4.
-    pub fn seal_again(&mut self, sealer: &Sealer, sequence: u16, elements: &[(u8, &[u8])]) -> Option<Vec<u8>> {
+    pub fn seal_again(
+        &mut self,
+        sealer: &Sealer,
+        sequence: u16,
+        elements: &[(u8, &[u8])],
+    ) -> Option<Vec<u8>> {
         let sent = self.history.get(&sequence)?.clone();
         let index = self.rtx_index;
         self.rtx_index += 1;

@@ -9,10 +9,12 @@
 //!
 //! Always checked: a datagram leaves the engine only for an address that has shown a right check.
 
-// Each test program uses a part of it.
-#![allow(dead_code, unreachable_pub)]
+// Each test program uses a part of it, and a broken world may panic.
+#![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::panic)]
 
 pub mod browser;
+mod description;
+mod hearing;
 pub mod media;
 pub mod receiver;
 
@@ -24,7 +26,8 @@ use std::time::{Duration, Instant};
 use bridge::engine::bridge::Bridge;
 use bridge::engine::drop_reason::DropReason;
 use bridge::engine::ports::{
-    ChannelCommand, ChannelEvent, EndpointKey, EngineSettings, HandshakeCommand, HandshakeReport, Output, Path,
+    ChannelCommand, ChannelEvent, EndpointKey, EngineSettings, HandshakeCommand, HandshakeReport, Output,
+    Path,
 };
 use bridge::engine::stats::EngineStats;
 use rand::rngs::StdRng;
@@ -223,7 +226,7 @@ impl World {
             if self.browsers[place].is_right_check(&bytes) {
                 self.checked.insert(path);
             }
-            self.fly(self.browsers[place].line_up, None, path, bytes);
+            self.fly(self.browsers[place].line_up, None, path, &bytes);
         }
     }
 
@@ -233,7 +236,7 @@ impl World {
         self.drain();
     }
 
-    fn fly(&mut self, line: Line, to_browser: Option<usize>, path: Path, bytes: Vec<u8>) {
+    fn fly(&mut self, line: Line, to_browser: Option<usize>, path: Path, bytes: &[u8]) {
         let copies = 1 + usize::from(self.random.random_bool(line.duplicates));
         for _ in 0..copies {
             if self.random.random_bool(line.loss) {
@@ -241,7 +244,7 @@ impl World {
             }
             let at = self.now + line.delay + line.jitter.mul_f64(self.random.random());
             self.flight_count += 1;
-            let flight = Flight { at, order: self.flight_count, to_browser, path, bytes: bytes.clone() };
+            let flight = Flight { at, order: self.flight_count, to_browser, path, bytes: bytes.to_vec() };
             self.flights.push(Reverse(flight));
         }
     }
@@ -255,11 +258,14 @@ impl World {
             self.bridge.send_ring().iter().map(|(path, bytes)| (path, bytes.to_vec())).collect();
         self.bridge.send_ring().clear();
         for (path, bytes) in datagrams {
-            assert!(self.checked.contains(&path), "a datagram for an address that ICE has not authenticated: {path:?}");
+            assert!(
+                self.checked.contains(&path),
+                "a datagram for an address that ICE has not authenticated: {path:?}"
+            );
             self.sent_datagrams += 1;
             // Whoever has gone leaves an address at which nobody listens.
             if let Some(place) = self.browsers.iter().position(|browser| browser.path == path) {
-                self.fly(self.browsers[place].line_down, Some(place), path, bytes);
+                self.fly(self.browsers[place].line_down, Some(place), path, &bytes);
             }
         }
     }
@@ -277,7 +283,9 @@ impl World {
             Output::EndpointGone(key) => {
                 self.by_key.remove(&key);
             }
-            Output::Handshake(key, HandshakeCommand::Start(_)) if self.completes_handshakes => self.give_keys(key),
+            Output::Handshake(key, HandshakeCommand::Start(_)) if self.completes_handshakes => {
+                self.give_keys(key);
+            }
             Output::Handshake(key, command) => {
                 if let Some(place) = self.by_key.get(&key) {
                     self.browsers[*place].handshake_commands.push(command);

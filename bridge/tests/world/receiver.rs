@@ -49,7 +49,8 @@ impl SlotView {
 
     /// Sequence numbers that are missing among those seen.
     pub fn missing(&self) -> Vec<u64> {
-        let (Some((first, _)), Some((last, _))) = (self.packets.first_key_value(), self.packets.last_key_value())
+        let (Some((first, _)), Some((last, _))) =
+            (self.packets.first_key_value(), self.packets.last_key_value())
         else {
             return Vec::new();
         };
@@ -114,7 +115,11 @@ impl SlotView {
                 assert_eq!(step, u16::from(!(is_same_frame && is_same_stream)), "{before:?} {after:?}");
             }
             if self.is_video && !is_same_stream {
-                assert!(after.tag.is_key && after.tag.part.0 == 0, "{} begins in the middle", after.tag.source);
+                assert!(
+                    after.tag.is_key && after.tag.part.0 == 0,
+                    "{} begins in the middle",
+                    after.tag.source
+                );
             }
         }
     }

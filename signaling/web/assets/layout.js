@@ -2,9 +2,10 @@
 
 /** @import { Participant } from "./messages.js" */
 
-/** Between portrait and wide screen a tile takes whatever fills the area best; pictures are cropped to it. */
-const ASPECT_MIN = 3 / 4;
+/** A tile takes the shape that fills its area best, and its picture is cropped to it: as wide as cameras are, and less so. */
 const ASPECT_MAX = 16 / 9;
+const ASPECT_MIN_IN_LANDSCAPE = 5 / 4;
+const ASPECT_MIN_IN_PORTRAIT = 3 / 4;
 /** Smaller than this, nobody is recognised. */
 const TILE_WIDTH_MIN = 150;
 const TILE_HEIGHT_MIN = 110;
@@ -23,13 +24,14 @@ const HEIGHTS = [180, 360, 720, 1080];
  * @param {Area} area
  */
 export function tileSize(count, area) {
+  const aspectMin = area.width > area.height ? ASPECT_MIN_IN_LANDSCAPE : ASPECT_MIN_IN_PORTRAIT;
   let best = { width: 0, height: 0 };
   for (let columns = 1; columns <= count; columns++) {
     const rows = Math.ceil(count / columns);
     const roomX = (area.width - area.gap * (columns - 1)) / columns;
     const roomY = (area.height - area.gap * (rows - 1)) / rows;
     const width = Math.min(roomX, roomY * ASPECT_MAX);
-    const height = Math.min(roomY, width / ASPECT_MIN);
+    const height = Math.min(roomY, width / aspectMin);
     if (width > 0 && height > 0 && width * height > best.width * best.height) best = { width, height };
   }
   return { width: Math.floor(best.width), height: Math.floor(best.height) };

@@ -54,8 +54,8 @@ export class Stats {
   /** @param {import("./rates.js").Rates} now */
   #draw({ streams, rttMs, upKbps, downKbps }) {
     const owners = this.#owners();
-    const rows = streams.map((stream) => row(stream, this.#who(stream, owners))).filter((shown) => shown !== null);
-    this.#rows.replaceChildren(...rows);
+    const shown = streams.map((stream) => ({ stream, who: this.#who(stream, owners) }));
+    this.#rows.replaceChildren(...shown.flatMap(({ stream, who }) => (who ? [row(stream, who)] : [])));
     const rtt = rttMs === null ? "–" : `${rttMs.toFixed(rttMs < 10 ? 1 : 0)} ms`;
     this.#summary.textContent = `up ${Math.round(upKbps)} kbit/s · down ${Math.round(downKbps)} kbit/s · round trip ${rtt}`;
   }
@@ -73,24 +73,29 @@ export class Stats {
   }
 
   /**
+   * `null`: an empty slot, or a layer that is not sent now.
+   *
    * @param {StreamRate} stream
    * @param {Map<string, { owner: string, isScreen: boolean }>} owners
    * @returns {{ name: string, what: string } | null}
    */
   #who(stream, owners) {
-    if (stream.direction === "up") return { name: "you", what: stream.kind === "audio" ? "voice" : `picture ${stream.rid}` };
+    const isVoice = stream.kind === "audio";
+    if (stream.direction === "up") {
+      // A camera is sent in named layers, a screen in one without a name.
+      const what = isVoice ? "voice" : stream.rid ? `picture ${stream.rid}` : "screen";
+      return isVoice || stream.kbps > 0 ? { name: "you", what } : null;
+    }
     const found = owners.get(stream.trackIdentifier) ?? owners.get(`mid ${stream.mid}`);
-    if (!found) return null;
-    return { name: this.#nameOf(found.owner), what: stream.kind === "audio" ? "voice" : found.isScreen ? "screen" : "picture" };
+    return found ? { name: this.#nameOf(found.owner), what: isVoice ? "voice" : found.isScreen ? "screen" : "picture" } : null;
   }
 }
 
 /**
  * @param {StreamRate} stream
- * @param {{ name: string, what: string } | null} who  `null`: an empty slot.
+ * @param {{ name: string, what: string }} who
  */
 function row(stream, who) {
-  if (!who) return null;
   const size = stream.width ? `${stream.width}×${stream.height}` : "";
   const fps = stream.width ? ` ${Math.round(stream.fps)}/s` : "";
   const cells = [`${size}${fps}`, Math.round(stream.kbps).toString(), `${stream.lossPercent.toFixed(1)} %`];

@@ -1,0 +1,89 @@
+//! What a forwarded packet costs, by the number of its receivers, and that idle endpoints cost the timer nothing.
+
+#[path = "../tests/world/mod.rs"]
+mod world;
+
+use std::hint::black_box;
+use std::time::Duration;
+
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+
+use world::browser::Browser;
+use world::media::Sent;
+use world::{World, ms, secs};
+
+/// One source of video, `receivers` watchers, everybody connected and shown it.
+fn conference(receivers: u32) -> (World, usize) {
+    let mut world = World::new();
+    let sender = world.join(Browser::watcher(1).with_video(1).with_slots(0, 0));
+    for number in 0..receivers {
+        world.join(Browser::watcher(number + 2).with_slots(0, 1));
+    }
+    world.run(secs(1));
+    world.browsers[sender].camera().is_on = false;
+    world.run(ms(200));
+    (world, sender)
+}
+
+/// The sender's next packet, 1,200 bytes of it payload.
+fn next_packet(world: &mut World, sender: usize) -> Vec<u8> {
+    let now = world.now;
+    let elements = world.browsers[sender].elements(0, now, false);
+    let elements: Vec<(u8, &[u8])> = elements.iter().map(|(id, value)| (*id, value.as_slice())).collect();
+    let mut stream = world.browsers[sender].streams.remove(0);
+    stream.frame += 1;
+    let mut payload = vec![0x90, 0xc0, 0x80, 0, 0, 0x11];
+    payload.resize(1_200, 0xaa);
+    let timestamp = stream.timestamp_base.wrapping_add(stream.frame * 3_600);
+    let sent = Sent { marker: true, timestamp, payload };
+    let packet = stream.seal(world.browsers[sender].sealer(), sent, &elements).expect("nothing is swallowed");
+    stream.history.clear();
+    world.browsers[sender].streams.insert(0, stream);
+    packet
+}
+
+fn forward(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("forward");
+    for receivers in [10, 100, 1_000] {
+        let (mut world, sender) = conference(receivers);
+        let path = world.browsers[sender].path;
+        group.throughput(Throughput::Elements(receivers.into()));
+        group.bench_function(BenchmarkId::new("receivers", receivers), |bencher| {
+            bencher.iter_custom(|iterations| {
+                let mut spent = Duration::ZERO;
+                for _ in 0..iterations {
+                    // A millisecond apart: the sender stays below what one may send.
+                    world.now += ms(1);
+                    let mut packet = next_packet(&mut world, sender);
+                    let start = std::time::Instant::now();
+                    world.bridge.handle_datagram(world.now, path, black_box(&mut packet));
+                    spent += start.elapsed();
+                    assert_eq!(world.bridge.send_ring().len(), receivers as usize);
+                    world.bridge.send_ring().clear();
+                    while world.bridge.poll_output().is_some() {}
+                }
+                spent
+            });
+        });
+    }
+    group.finish();
+}
+
+fn next_timeout(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("next_timeout");
+    for idle in [10, 1_000] {
+        let mut world = World::new();
+        for number in 0..idle {
+            world.join(Browser::watcher(number + 1).with_slots(3, 5));
+        }
+        world.run(ms(300));
+        assert_eq!(world.stats().endpoints_connected, u64::from(idle));
+        group.bench_function(BenchmarkId::new("idle_endpoints", idle), |bencher| {
+            bencher.iter(|| black_box(world.bridge.next_timeout()));
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, forward, next_timeout);
+criterion_main!(benches);
