@@ -1,93 +1,59 @@
 //! `passerelle`: signaling and one bridge in one process, from one settings file. The bridge dials signaling as it would
 //! from another machine; nothing is wired inside that is not wired between machines.
 
-use std::net::Ipv4Addr;
-use std::path::PathBuf;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::process::ExitCode;
 
 use bridge::settings::BridgeSettings;
 use clap::Parser;
 use serde_json::json;
-use signaling::process::{begin_log, complain, say, shutdown_signal};
 use signaling::settings::SignalingSettings;
 use tokio::sync::oneshot;
-use wire::settings::{EXIT_CODE, LogSettings, Settings, SettingsError, Sources, print};
+use wire::program::{CommonFlags, Failure, conclude, run, shutdown_signal};
+use wire::settings::LogSettings;
 
 /// A meeting server: signaling, the page, and one bridge.
 #[derive(Parser)]
 #[command(version, about)]
 struct Flags {
-    /// The settings file; default: ./passerelle.toml, then /etc/passerelle/passerelle.toml, if there
-    #[arg(long)]
-    config: Option<PathBuf>,
-    /// Checks the settings and ends
-    #[arg(long)]
-    check_config: bool,
-    /// Prints the settings in force, secrets left out, and ends
-    #[arg(long)]
-    print_config: bool,
-    /// Says what it listens on as JSON
-    #[arg(long)]
-    ready_json: bool,
-}
-
-/// What ends the program early: its exit code and one line.
-struct Failure(u8, String);
-
-impl<E: std::error::Error> From<E> for Failure {
-    fn from(error: E) -> Self {
-        Self(1, error.to_string())
-    }
+    #[command(flatten)]
+    common: CommonFlags,
 }
 
 fn main() -> ExitCode {
-    let Err(Failure(code, line)) = begin(&Flags::parse()) else { return ExitCode::SUCCESS };
-    complain(&format!("passerelle: {line}"));
-    ExitCode::from(code)
+    conclude("passerelle", begin(&Flags::parse().common))
 }
 
-fn begin(flags: &Flags) -> Result<(), Failure> {
-    let refused = |error: SettingsError| Failure(EXIT_CODE, error.to_string());
-    let all = Settings::load(&Sources::of_process(flags.config.clone(), Vec::new())).map_err(refused)?;
-    let mut signaling: SignalingSettings = all.section("signaling").map_err(refused)?;
-    let mut bridge: BridgeSettings = all.section("bridge").map_err(refused)?;
-    let log: LogSettings = all.section("log").map_err(refused)?;
+fn begin(flags: &CommonFlags) -> Result<(), Failure> {
+    let all = flags.load(&[])?;
+    let mut signaling: SignalingSettings = all.section("signaling")?;
+    let mut bridge: BridgeSettings = all.section("bridge")?;
+    let log: LogSettings = all.section("log")?;
     // Without a key of the operator's the two agree on one; bridges on other machines need theirs set.
     if signaling.link_key.is_empty() {
         signaling.link_key = SignalingSettings::fresh_link_key();
     }
     bridge.link_key = signaling.link_key.clone();
-    signaling.check().map_err(|error| refused(all.refuse("signaling", error.key, &error.reason)))?;
-    bridge.check().map_err(|error| refused(all.refuse("bridge", error.key, &error.reason)))?;
-    if flags.print_config {
-        let sections = [print("signaling", &signaling), print("bridge", &bridge), print("log", &log)];
-        sections.into_iter().try_for_each(|section| section.map(|text| say(&text))).map_err(refused)?;
-    }
-    if flags.print_config || flags.check_config {
+    signaling.check().map_err(|error| all.refuse("signaling", error.key, &error.reason))?;
+    bridge.check().map_err(|error| all.refuse("bridge", error.key, &error.reason))?;
+    if flags.is_about_settings(&log, &[&("signaling", &signaling), &("bridge", &bridge)])? {
         return Ok(());
     }
-    begin_log(&log);
-    let runtime = tokio::runtime::Runtime::new()?;
-    let ended = runtime.block_on(run(&signaling, bridge, flags.ready_json));
-    // A thread that hangs must not keep the process.
-    runtime.shutdown_background();
-    ended
+    run(&log, serve(&signaling, bridge, flags))
 }
 
-async fn run(signaling: &SignalingSettings, mut bridge: BridgeSettings, json: bool) -> Result<(), Failure> {
+async fn serve(
+    signaling: &SignalingSettings,
+    mut bridge: BridgeSettings,
+    flags: &CommonFlags,
+) -> Result<(), Failure> {
     let shutdown = shutdown_signal()?;
-    let signaling = signaling::start(signaling).await?;
-    let mut public = signaling.bound().public;
-    if public.ip().is_unspecified() {
-        public.set_ip(Ipv4Addr::LOCALHOST.into());
-    }
-    bridge.signaling = vec![format!("http://{public}")];
-    let bridge = bridge::start(&bridge).await?;
+    let signaling = signaling::start(signaling).await.map_err(Failure::outside)?;
+    let public = signaling.bound().public;
+    bridge.signaling = vec![format!("http://{}", reachable(public))];
+    let bridge = bridge::start(&bridge).await.map_err(Failure::outside)?;
     let bound = json!({ "signaling": signaling.bound(), "bridge": bridge.bound() });
-    let ready = json!({ "ready": "passerelle", "version": env!("CARGO_PKG_VERSION"), "bound": bound });
-    let name = if public.ip().is_loopback() { "localhost".to_owned() } else { public.ip().to_string() };
-    let where_to_go = format!("passerelle is ready: http://{name}:{}", public.port());
-    say(&if json { ready.to_string() } else { where_to_go });
+    flags.say_ready("passerelle", &bound, &format!("passerelle is ready: http://{}", shown(public)));
     // Browsers are told first; then the bridge stops carrying them. A bridge that ends by itself ends everything.
     let (stop, stopped) = oneshot::channel::<()>();
     let mut bridge = tokio::spawn(bridge.run_until(async { drop(stopped.await) }));
@@ -97,5 +63,18 @@ async fn run(signaling: &SignalingSettings, mut bridge: BridgeSettings, json: bo
     };
     signaling.run_until(shutdown).await;
     drop(stop);
-    Ok(if let Some(ended) = early { ended } else { bridge.await }??)
+    let ended = if let Some(ended) = early { ended } else { bridge.await };
+    ended.map_err(Failure::outside)?.map_err(Failure::outside)
+}
+
+/// Where the bridge of this process dials: an address that stands for all is no address to go to.
+fn reachable(public: SocketAddr) -> SocketAddr {
+    let ip = if public.ip().is_unspecified() { Ipv4Addr::LOCALHOST.into() } else { public.ip() };
+    SocketAddr::new(ip, public.port())
+}
+
+/// The address for a person's browser: `localhost` is a secure context, in which it hands out camera and microphone.
+fn shown(public: SocketAddr) -> String {
+    let reachable = reachable(public);
+    if reachable.ip().is_loopback() { format!("localhost:{}", public.port()) } else { reachable.to_string() }
 }

@@ -38,10 +38,11 @@ fn a_hundred_viewers_of_one_publisher_lose_nothing_on_one_worker() {
         let seats = numbers.map(|number| join(&server, Role::Viewer, number)).collect();
         crews.push(Crew::start(&format!("viewers-{crew}"), seats));
     }
-    until("all viewers are connected", || {
-        crews.iter().map(Crew::connected).sum::<usize>() == VIEWERS as usize
-    });
+    let total = |count: fn(&Crew) -> usize| crews.iter().map(count).sum::<usize>() == VIEWERS as usize;
+    until("all viewers are connected", || total(Crew::connected));
     println!("{VIEWERS} viewers joined within {:?}", joining.elapsed());
+    until("all viewers see and hear", || total(Crew::served));
+    println!("all see and hear after {:?}", joining.elapsed());
 
     let (before, started) = (cpu(), Instant::now());
     let received_before = received(&crews);

@@ -175,6 +175,7 @@ fn a_viewer_who_comes_first_sees_and_hears_the_publisher_who_comes_later() {
     let viewer = connected("viewer", vec![Seat::join(server.public, "demo", caller(Role::Viewer, 1))]);
     let publisher =
         connected("publisher", vec![Seat::join(server.public, "demo", caller(Role::Publisher, 0))]);
+    until("the viewer sees and hears", || viewer.served() == 1);
     // Half a second of media; checks and reports alone are not as many.
     let before = viewer.received();
     until("media has come", || viewer.received() > before + 150);

@@ -43,7 +43,6 @@ mod metrics;
 mod outbox;
 mod page;
 mod problem;
-pub mod process;
 mod public;
 mod rest;
 pub mod settings;

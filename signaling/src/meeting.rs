@@ -10,7 +10,7 @@ use axum::extract::{Query, State};
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::time::{MissedTickBehavior, interval_at, timeout};
 use wire::messages::meeting::{ByeReason, ErrorId, Request, SUBPROTOCOL, Update};
 use wire::messages::parse_json;
 
@@ -105,7 +105,7 @@ impl Conversation<'_> {
     async fn hold(mut self) -> End {
         let mut heard = tokio::time::Instant::now();
         let mut bucket = TokenBucket::full(heard.into_std(), MESSAGE_RATE);
-        let mut ping = interval(PING_INTERVAL);
+        let mut ping = interval_at(heard + PING_INTERVAL, PING_INTERVAL);
         ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {

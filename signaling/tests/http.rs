@@ -1,4 +1,5 @@
 //! WHIP, WHEP, the page and the limits of HTTP against a real signaling.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "this is a test, also outside of test functions")]
 
 mod world;
 

@@ -1,4 +1,5 @@
 //! Bridges' links, channels and the private interface against a real signaling.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "this is a test, also outside of test functions")]
 
 mod world;
 

@@ -1,4 +1,5 @@
 //! The `signaling` program as its operator sees it.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "this is a test, also outside of test functions")]
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};

@@ -292,7 +292,7 @@ describe("many others", { timeout: TEST_TIMEOUT_MS }, () => {
     assert.equal((await visitor.chatLines()).length, 300);
     // Processor time, so that a busy machine does not change the answer.
     const busy = (await busySeconds(devtools)) - busyBefore;
-    assert.ok(busy < 1.5, `3,000 lines and 30 deltas in three seconds cost ${busy} s of the page's thread`);
+    assert.ok(busy < 2, `3,000 lines and 30 deltas in three seconds cost ${busy} s of the page's thread`);
     await assertNoTrouble(visitor);
   });
 });

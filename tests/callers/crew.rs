@@ -82,8 +82,19 @@ pub(crate) struct Crew {
 struct State {
     reachable: AtomicUsize,
     connected: AtomicUsize,
+    served: AtomicUsize,
     received: AtomicU64,
     stop: AtomicBool,
+}
+
+impl State {
+    fn count(&self, seats: &[Seat]) {
+        let count =
+            |is_there: fn(&Caller) -> bool| seats.iter().filter(|seat| is_there(&seat.caller)).count();
+        self.reachable.store(count(Caller::is_reachable), Ordering::Relaxed);
+        self.connected.store(count(Caller::is_connected), Ordering::Relaxed);
+        self.served.store(count(Caller::is_served), Ordering::Relaxed);
+    }
 }
 
 impl Crew {
@@ -94,11 +105,8 @@ impl Crew {
             let mut buffer = vec![0; 2048];
             while !shared.stop.load(Ordering::Relaxed) {
                 let received: u64 = seats.iter_mut().map(|seat| seat.turn(&mut buffer)).sum();
-                let reachable = seats.iter().filter(|seat| seat.caller.is_reachable()).count();
-                let connected = seats.iter().filter(|seat| seat.caller.is_connected()).count();
                 shared.received.fetch_add(received, Ordering::Relaxed);
-                shared.reachable.store(reachable, Ordering::Relaxed);
-                shared.connected.store(connected, Ordering::Relaxed);
+                shared.count(&seats);
                 thread::sleep(LOOK_INTERVAL);
             }
             seats
@@ -114,6 +122,11 @@ impl Crew {
     /// Callers with keys.
     pub(crate) fn connected(&self) -> usize {
         self.state.connected.load(Ordering::Relaxed)
+    }
+
+    /// Callers who are shown something in every slot.
+    pub(crate) fn served(&self) -> usize {
+        self.state.served.load(Ordering::Relaxed)
     }
 
     /// Datagrams of the server, of any kind.

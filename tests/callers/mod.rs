@@ -153,6 +153,11 @@ impl Caller {
         self.media.is_connected()
     }
 
+    /// Every slot has begun to show something.
+    pub(crate) fn is_served(&self) -> bool {
+        self.is_connected() && self.streams().iter().all(|stream| stream.first().is_some())
+    }
+
     /// The streams it is shown; empty for a publisher.
     pub(crate) fn streams(&self) -> &[Stream] {
         self.media.streams()

@@ -1,4 +1,5 @@
-//! Everything whose shape two programs must agree on: the bytes of a packet, the JSON of a message, the settings file.
+//! Everything whose shape two programs must agree on: the bytes of a packet, the JSON of a message, the settings file,
+//! the flags and the ready line of a program.
 //! Floor 0 of the workspace: every program stands on it, it stands on none of them.
 //!
 //! ```text
@@ -12,6 +13,7 @@
 //!
 //!                                                                   sdp        offers and answers, typed
 //!  settings    one TOML file for every program                      text       names that persons chose
+//!  program     flags, ready line, log, exit code
 //! ```
 //!
 //! **A packet's bytes.** [`datagram::classify`] looks at two bytes and says which parser to ask. For media,
@@ -39,6 +41,7 @@
 
 pub mod datagram;
 pub mod messages;
+pub mod program;
 pub mod rtcp;
 pub mod rtp;
 pub mod sdp;

@@ -53,10 +53,13 @@ impl Conference {
         let arrived = self.receive(now, place, view, fx);
         let endpoint = &mut self.endpoints[place];
         endpoint.arm_feedback(fx);
+        // A browser that probes its line with copies has sent them, and its line has carried them.
+        if matches!(arrived, Ok(_) | Err(DropReason::RtxUnusable)) {
+            fx.counters.packets_received += 1;
+            fx.counters.bytes_received += view.packet().len() as u64;
+        }
         match arrived {
             Ok(arrived) => {
-                fx.counters.packets_received += 1;
-                fx.counters.bytes_received += view.packet().len() as u64;
                 endpoint.wake_reports(now, fx);
                 fx.counters.packets_recovered += u64::from(arrived.arrival == Arrival::Recovered);
                 self.forward(now, arrived, fx);

@@ -59,7 +59,7 @@ impl Conference {
         owners.position(|each| each == Some(owner)).unwrap_or(usize::MAX)
     }
 
-    /// Fills the slots of one kind of one endpoint, and tells it if that changed anything.
+    /// Fills the slots of one kind of one endpoint, and tells it if they show something else than it was told last.
     fn seat(&mut self, now: Instant, place: usize, (kind, order): (MediaKind, &[usize]), fx: &mut Effects) {
         let slots = self.endpoints[place].slots_of(kind);
         if slots.is_empty() {
@@ -67,12 +67,11 @@ impl Conference {
         }
         let (bound, free): (Vec<usize>, Vec<usize>) =
             slots.into_iter().partition(|slot| self.endpoints[place].slots[*slot].pin.is_some());
-        let mut is_changed = false;
         let mut bound_sources = Vec::new();
         for slot in bound {
             let source = self.bound_source(place, slot);
             bound_sources.extend(source);
-            is_changed |= self.show(now, Receiver { endpoint: place, slot }, source, fx);
+            self.show(now, Receiver { endpoint: place, slot }, source, fx);
         }
         let order: Vec<usize> =
             order.iter().copied().filter(|source| !bound_sources.contains(source)).collect();
@@ -90,7 +89,11 @@ impl Conference {
         for slot in empty {
             let fitting = wanted.iter().position(|source| self.fits(place, slot, *source));
             let source = fitting.map(|found| wanted.remove(found));
-            is_changed |= self.show(now, Receiver { endpoint: place, slot }, source, fx);
+            self.show(now, Receiver { endpoint: place, slot }, source, fx);
+        }
+        let mut is_changed = false;
+        for (_, slot) in self.endpoints[place].slots.iter_mut().filter(|(_, slot)| slot.kind == kind) {
+            is_changed |= std::mem::take(&mut slot.is_untold);
         }
         if is_changed {
             self.tell_sources(place, kind, fx);
@@ -143,20 +146,19 @@ impl Conference {
         self.endpoints[place].slots[slot].can_show(&self.sources[source])
     }
 
-    /// Makes a slot show `source`, or nothing. True when that is a change.
-    fn show(&mut self, now: Instant, receiver: Receiver, source: Option<usize>, fx: &mut Effects) -> bool {
+    /// Makes a slot show `source`, or nothing.
+    fn show(&mut self, now: Instant, receiver: Receiver, source: Option<usize>, fx: &mut Effects) {
         if self.shown(receiver.endpoint, receiver.slot) == source {
-            return false;
+            return;
         }
         self.empty_slot(receiver);
-        let Some(place) = source else { return true };
+        let Some(place) = source else { return };
         let source = &mut self.sources[place];
         source.receivers.push(receiver);
         self.endpoints[receiver.endpoint].slots[receiver.slot].fill(place, source);
         if source.kind == MediaKind::Video {
             self.ask_key_frame(now, place, fx);
         }
-        true
     }
 }
 

@@ -36,6 +36,8 @@ pub(crate) struct Slot {
     pub pin: Option<SourceName>,
     /// What it shows.
     pub filling: Option<Filling>,
+    /// It shows something else than the receiver was told last, perhaps because a source has ended.
+    pub is_untold: bool,
     /// What was sent, for reports.
     pub sent: SendStats,
     /// The receiver's last word on loss, in 256ths.
@@ -100,6 +102,7 @@ impl Slot {
             rtx_ssrc,
             pin: None,
             filling: None,
+            is_untold: false,
             sent: SendStats::default(),
             fraction_lost: 0,
             reported: None,
@@ -131,6 +134,7 @@ impl Slot {
         if self.kind == MediaKind::Video {
             self.history.prepare();
         }
+        self.is_untold = true;
         self.filling =
             Some(Filling { source: SourceRef { id: source.id, place }, shown: None, mapping, clock_rate_hz });
     }
@@ -144,6 +148,7 @@ impl Slot {
 
     /// Shows nothing. The receiver's stream only pauses.
     pub(crate) fn clear(&mut self) {
+        self.is_untold |= self.filling.is_some();
         self.filling = None;
     }
 

@@ -131,6 +131,27 @@ fn joining_and_leaving_moves_nobody_elses_picture() {
 }
 
 #[test]
+fn a_source_that_ends_is_told_to_those_who_saw_it() {
+    let mut world = World::new();
+    let receiver = world.join(Browser::watcher(9).with_slots(3, 4));
+    let (stays, goes) = (world.join(Browser::talker(1)), world.join(Browser::talker(2)));
+    world.run(secs(2));
+    let endpoint = world.browsers[goes].id.clone();
+    world.browsers[goes].streams.clear();
+    world.command(wire::messages::link::CommandBody::RemoveEndpoint { endpoint });
+    world.run(secs(1));
+    for (class, source) in [
+        ("VideoSourcesMap", world.browsers[stays].video()),
+        ("AudioSourcesMap", world.browsers[stays].audio()),
+    ] {
+        let maps = world.told(receiver, class);
+        let mapped = maps.last().unwrap()["mappedSources"].as_array().unwrap();
+        let sources: Vec<&str> = mapped.iter().map(|each| each["source"].as_str().unwrap()).collect();
+        assert_eq!(sources, [source], "{class}");
+    }
+}
+
+#[test]
 fn a_shared_screen_comes_before_cameras() {
     let mut world = World::new();
     let receiver = world.join(Browser::watcher(9).with_slots(1, 1));

@@ -99,9 +99,16 @@ impl Focus {
 
     /// The bridge holds the endpoint of a `POST`.
     pub(crate) fn created(&mut self, place: &Place, http: HttpId, sdp: String) {
-        let Some(resource) = self.resource_of(place) else { return };
-        let (resource, tag) = (resource.resource.clone(), resource.tag());
-        self.push(Output::Answer(http, HttpAnswer::Created { resource, sdp, tag }));
+        let answer = match self.resource_of(place) {
+            Some(found) => HttpAnswer::Created { resource: found.resource.clone(), sdp, tag: found.tag() },
+            None => gone(),
+        };
+        self.push(Output::Answer(http, answer));
+        let Some(conference) = self.conferences.get_mut(&place.conference) else { return };
+        let epoch = conference.epoch;
+        if let Some(participant) = conference.participant_mut(&place.who) {
+            participant.negotiation.answered = Some(epoch);
+        }
     }
 
     /// RFC 9725, 4.3.3: an ICE restart changes the credentials and nothing else.
@@ -124,12 +131,16 @@ impl Focus {
 
     /// The bridge has taken the new credentials.
     pub(crate) fn restarted(&mut self, place: &Place, http: HttpId, transport: &TransportParameters) {
-        let Some(resource) = self.resource_of(place) else { return };
-        resource.generation += 1;
-        let mids = resource.parameters.medias.first().map(|media| (media.mid.clone(), media.kind));
-        let tag = resource.tag();
-        let fragment = fragment::write(mids.as_ref(), transport);
-        self.push(Output::Answer(http, HttpAnswer::Restarted { fragment, tag }));
+        let answer = match self.resource_of(place) {
+            Some(found) => {
+                found.generation += 1;
+                let first = found.parameters.medias.first().map(|media| (media.mid.clone(), media.kind));
+                let fragment = fragment::write(first.as_ref(), transport);
+                HttpAnswer::Restarted { fragment, tag: found.tag() }
+            }
+            None => gone(),
+        };
+        self.push(Output::Answer(http, answer));
     }
 
     /// RFC 9725, 4.3.2: the bridge needs no candidates of the browser, but a generation that is over is an error.
@@ -159,6 +170,12 @@ impl Focus {
         let participant = self.conferences.get_mut(&place.conference)?.participant_mut(&place.who)?;
         if let Attachment::Http(resource) = &mut participant.attachment { Some(resource) } else { None }
     }
+}
+
+/// It was deleted while its bridge was asked.
+fn gone() -> HttpAnswer {
+    let (refusal, message) = not_found();
+    HttpAnswer::Refused(refusal, message)
 }
 
 fn not_found() -> Refused {

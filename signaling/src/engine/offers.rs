@@ -119,19 +119,18 @@ impl Focus {
 
     /// The bridge holds the endpoint: its half goes back to whoever offered.
     fn answered(&mut self, now: Instant, pending: Pending, transport: &TransportParameters) {
-        let place = pending.place;
-        let Some(conference) = self.conferences.get_mut(&place.conference) else { return };
-        let epoch = conference.epoch;
-        let Some(participant) = conference.participant_mut(&place.who) else { return };
-        let (connection, rev, offer) = match pending.purpose {
+        let Pending { place, purpose, .. } = pending;
+        let (connection, rev, offer) = match purpose {
             Purpose::Offer { connection, rev, offer } => (connection, rev, offer),
             Purpose::Create { http, offer } => {
-                participant.negotiation.answered = Some(epoch);
                 self.counters.answers += 1;
                 return self.created(&place, http, write_answer(&offer, transport));
             }
             Purpose::Restart { http } => return self.restarted(&place, http, transport),
         };
+        let Some(conference) = self.conferences.get_mut(&place.conference) else { return };
+        let epoch = conference.epoch;
+        let Some(participant) = conference.participant_mut(&place.who) else { return };
         // The answer belongs to the negotiation of the socket that offered; a later one starts its own.
         if participant.connection() != Some(connection) {
             return;

@@ -1,5 +1,6 @@
 //! A real signaling on free ports, with bridges and browsers that speak its protocols over real sockets.
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its part")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "this is a test, though not inside of a test function")]
 
 use std::net::SocketAddr;
 use std::time::Duration;

@@ -15,6 +15,9 @@ export class Own extends EventTarget {
   /** What the person wants; a device may be missing all the same. */
   #wantsAudio = true;
   #wantsVideo = true;
+  /** Devices asked for and not given or refused yet: a switch shows, and a click changes, what will be. */
+  #isAudioAwaited = false;
+  #isVideoAwaited = false;
   /** The device to open when it is switched on again. */
   #microphoneId = "";
   #cameraId = "";
@@ -22,25 +25,31 @@ export class Own extends EventTarget {
   #turn = Promise.resolve();
 
   get isAudioOn() {
-    return this.#wantsAudio && this.microphone !== null;
+    return this.#wantsAudio && (this.microphone !== null || this.#isAudioAwaited);
   }
 
   get isVideoOn() {
-    return this.camera !== null;
+    return this.#wantsVideo && (this.camera !== null || this.#isVideoAwaited);
+  }
+
+  /** The person has been asked for a device and has not answered yet. */
+  get isAwaited() {
+    return this.#isAudioAwaited || this.#isVideoAwaited;
   }
 
   /** What the others are told: the `Changes` of messages.js. */
   get shown() {
-    return { muted_audio: !this.isAudioOn, muted_video: !this.isVideoOn, screen: this.screen !== null, hand: this.hand };
+    const [hasVoice, hasPicture] = [this.#wantsAudio && this.microphone !== null, this.#wantsVideo && this.camera !== null];
+    return { muted_audio: !hasVoice, muted_video: !hasPicture, screen: this.screen !== null, hand: this.hand };
   }
 
   /** Asks for microphone and camera. */
   open() {
+    this.#isAudioAwaited = this.#isVideoAwaited = true;
     return this.#inTurn(async () => {
       const { microphone, camera } = await openBoth();
       this.#takeMicrophone(microphone);
-      if (this.#wantsVideo) this.#takeCamera(camera);
-      else camera?.stop();
+      this.#takeCamera(camera);
     });
   }
 
@@ -48,18 +57,23 @@ export class Own extends EventTarget {
   toggleAudio() {
     this.#wantsAudio = !this.isAudioOn;
     if (this.microphone) this.microphone.enabled = this.#wantsAudio;
+    else this.#isAudioAwaited = this.#wantsAudio;
     emit(this, "change");
     return this.#inTurn(async () => {
       if (this.#wantsAudio && !this.microphone) this.#takeMicrophone(await openMicrophone(this.#microphoneId));
+      this.#isAudioAwaited = false;
     });
   }
 
   /** Switching off closes the camera, and its light goes out. */
   toggleVideo() {
     this.#wantsVideo = !this.isVideoOn;
+    this.#isVideoAwaited = this.#wantsVideo;
+    emit(this, "change");
     return this.#inTurn(async () => {
       if (!this.#wantsVideo) this.#takeCamera(null);
       else if (!this.camera) this.#takeCamera(await openCamera(this.#cameraId));
+      this.#isVideoAwaited = false;
     });
   }
 
@@ -98,6 +112,7 @@ export class Own extends EventTarget {
   }
 
   #takeMicrophone(/** @type {MediaStreamTrack | null} */ track) {
+    this.#isAudioAwaited = false;
     this.microphone?.stop();
     this.microphone = track;
     if (!track) return;
@@ -106,8 +121,11 @@ export class Own extends EventTarget {
   }
 
   #takeCamera(/** @type {MediaStreamTrack | null} */ track) {
+    this.#isVideoAwaited = false;
     this.camera?.stop();
-    this.camera = track;
+    // It may be unwanted by the time it is given.
+    if (!this.#wantsVideo) track?.stop();
+    this.camera = this.#wantsVideo ? track : null;
     if (track) track.onended = () => this.camera === track && this.#inTurn(async () => this.#takeCamera(null));
   }
 

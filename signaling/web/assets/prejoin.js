@@ -30,6 +30,7 @@ export function prejoin(conference) {
   show("prejoin");
   name.focus();
   own.open().then(fillSelects);
+  draw();
   return new Promise((resolve) => {
     byId("prejoin-form").onsubmit = (event) => {
       event.preventDefault();
@@ -60,6 +61,7 @@ function drawOwn(own, audio, video) {
 /** @param {Own} own */
 function note(own) {
   if (!window.isSecureContext) return "This address is not secure: the browser gives no camera and no microphone here.";
+  if (own.isAwaited) return "Waiting for camera and microphone…";
   if (!own.microphone) return own.camera ? "No microphone" : "No microphone, no camera. You can join all the same.";
   return own.camera ? "" : "Your camera is off";
 }

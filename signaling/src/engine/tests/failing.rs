@@ -130,7 +130,7 @@ fn our_own_stall_is_not_a_bridges_silence() {
     world.now += seconds(5);
     world.focus.handle_timeout(world.now);
     for link in links {
-        world.from_bridge(link, FromBridge::Heartbeat);
+        world.bridge_says(link, FromBridge::Heartbeat);
     }
     world.run(Duration::from_millis(100));
     assert_eq!(world.seen(anna).assigned().len(), 1);

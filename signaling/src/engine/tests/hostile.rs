@@ -163,7 +163,7 @@ fn a_link_without_hello_is_closed_and_leaves_nothing() {
     let template = hello("b", "boot-1");
     world.bridges.insert(link, super::world::Bridge::silent(template));
     world.focus.handle_link_opened(world.now, link);
-    world.from_bridge(link, FromBridge::Heartbeat);
+    world.bridge_says(link, FromBridge::Heartbeat);
     assert_eq!(world.model(link).closed, Some(LinkFault::HelloMissing));
     let late = LinkId(501);
     world.bridges.insert(late, super::world::Bridge::silent(hello("c", "boot-1")));
@@ -196,7 +196,7 @@ fn replies_and_notices_about_nothing_change_nothing() {
     let id = world.model(asked).commands[0].id;
     // Another bridge answers in its place; then ids that nobody asked for, twice.
     for id in [id, 999, 999] {
-        world.from_bridge(stranger, FromBridge::Reply(Reply { id, outcome: Outcome::Done }));
+        world.bridge_says(stranger, FromBridge::Reply(Reply { id, outcome: Outcome::Done }));
     }
     let notice = Notice {
         conference: ConferenceName::parse("nowhere").unwrap().id,
@@ -204,8 +204,8 @@ fn replies_and_notices_about_nothing_change_nothing() {
         endpoint: EndpointId::parse("00000000").unwrap(),
         event: wire::messages::link::EndpointEvent::Closed,
     };
-    world.from_bridge(link, FromBridge::Notice(notice));
-    world.from_bridge(link, FromBridge::Unknown);
+    world.bridge_says(link, FromBridge::Notice(notice));
+    world.bridge_says(link, FromBridge::Unknown);
     assert!(world.seen(anna).errors().is_empty() && world.seen(anna).answers().is_empty());
     assert_eq!(world.focus.stats().commands_pending, 1);
 }

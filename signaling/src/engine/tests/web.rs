@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use wire::messages::ids::SourceName;
-use wire::messages::link::{CommandBody, EndpointEvent, FromBridge, Notice, Refusal};
+use wire::messages::link::{CommandBody, EndpointEvent, FromBridge, Notice, Refusal, Reply};
 use wire::messages::media::IceCredentials;
 use wire::messages::meeting::Request;
 
@@ -117,6 +117,24 @@ fn an_ice_restart_changes_the_credentials_and_the_tag() {
 }
 
 #[test]
+fn every_request_is_answered_even_when_its_participant_ends_meanwhile() {
+    let mut world = World::new();
+    let bridge = world.bridge("a");
+    let http = post(&mut world, HttpProtocol::Whip, publishing());
+    let (resource, _) = created(&world, http);
+    world.join("demo", "Anna");
+    world.model(bridge).is_answering = false;
+    let protocol = HttpProtocol::Whip;
+    let ice = IceCredentials { ufrag: "new1".to_owned(), pwd: "n".repeat(24) };
+    let restart = world.http(HttpRequest::Restart { resource: resource.clone(), protocol, ice });
+    world.http(HttpRequest::End { resource, protocol });
+    let command = world.model(bridge).commands[1].clone();
+    let outcome = world.model(bridge).outcome_of(&command);
+    world.bridge_says(bridge, FromBridge::Reply(Reply { id: command.id, outcome }));
+    assert_eq!(refused(&world, restart), HttpRefusal::NotFound);
+}
+
+#[test]
 fn without_a_bridge_a_post_is_refused_and_leaves_nothing() {
     let mut world = World::new();
     let http = post(&mut world, HttpProtocol::Whip, publishing());
@@ -174,7 +192,7 @@ fn a_publisher_whose_media_is_lost_is_gone() {
     let epoch = world.focus.conferences(world.now)[0].epoch;
     let event = EndpointEvent::ConsentLost;
     let notice = Notice { conference: conference_id("demo"), epoch, endpoint, event };
-    world.from_bridge(bridge, FromBridge::Notice(notice));
+    world.bridge_says(bridge, FromBridge::Notice(notice));
     assert!(world.focus.conferences(world.now).is_empty());
 }
 

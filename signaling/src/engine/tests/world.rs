@@ -88,21 +88,21 @@ impl World {
         self.focus.handle_link_opened(self.now, link);
         let bridge = Bridge { is_beating: true, ..Bridge::silent(hello.clone()) };
         self.bridges.insert(link, bridge);
-        self.from_bridge(link, FromBridge::Hello(hello));
+        self.bridge_says(link, FromBridge::Hello(hello));
         if self.bridges[&link].closed.is_none() {
             self.report(link, Load::default());
         }
         link
     }
 
-    pub(super) fn from_bridge(&mut self, link: LinkId, message: FromBridge) {
+    pub(super) fn bridge_says(&mut self, link: LinkId, message: FromBridge) {
         self.focus.handle_bridge(self.now, link, message);
         self.drain();
     }
 
     pub(super) fn report(&mut self, link: LinkId, load: Load) {
         self.model(link).load = load;
-        self.from_bridge(link, FromBridge::Load(load));
+        self.bridge_says(link, FromBridge::Load(load));
     }
 
     pub(super) fn model(&mut self, link: LinkId) -> &mut Bridge {
@@ -120,7 +120,7 @@ impl World {
         let conference = conference_id("daily");
         let epoch = self.browsers[&connection].epoch().unwrap();
         let endpoint = self.browsers[&connection].id();
-        self.from_bridge(link, FromBridge::Notice(Notice { conference, epoch, endpoint, event }));
+        self.bridge_says(link, FromBridge::Notice(Notice { conference, epoch, endpoint, event }));
     }
 
     // Browsers
@@ -207,10 +207,10 @@ impl World {
         let beating: Vec<LinkId> =
             self.bridges.iter().filter(|(_, bridge)| bridge.is_beating).map(|(link, _)| *link).collect();
         for link in beating {
-            self.from_bridge(link, FromBridge::Heartbeat);
+            self.bridge_says(link, FromBridge::Heartbeat);
             if self.beats.is_multiple_of(4) {
                 let load = self.bridges[&link].load;
-                self.from_bridge(link, FromBridge::Load(load));
+                self.bridge_says(link, FromBridge::Load(load));
             }
         }
     }
@@ -227,7 +227,7 @@ impl World {
                 Output::Close(connection, reason) => {
                     self.browsers.get_mut(&connection).unwrap().closed = Some(reason);
                 }
-                Output::Command(link, command) => self.obey(link, command),
+                Output::Command(link, command) => self.obey(link, &command),
                 Output::CloseLink(link, fault) => {
                     let bridge = self.model(link);
                     bridge.closed = Some(fault);
@@ -247,18 +247,15 @@ impl World {
         browser.updates.push(update);
     }
 
-    fn obey(&mut self, link: LinkId, command: Command) {
+    fn obey(&mut self, link: LinkId, command: &Command) {
         let bridge = self.bridges.get_mut(&link).unwrap();
         bridge.commands.push(command.clone());
         if !bridge.is_answering || !bridge.is_beating {
             return;
         }
-        let outcome = match (&command.body, bridge.refusal) {
-            (_, Some(error)) => Outcome::Refused { error, message: "as the test wants".to_owned() },
-            (CommandBody::SetEndpoint { endpoint, parameters, .. }, None) => {
-                Outcome::Transport(transport(&bridge.hello.bridge, &command.conference, endpoint, parameters))
-            }
-            _ => Outcome::Done,
+        let outcome = match bridge.refusal {
+            Some(error) => Outcome::Refused { error, message: "as the test wants".to_owned() },
+            None => bridge.outcome_of(command),
         };
         let reply = Reply { id: command.id, outcome };
         self.focus.handle_bridge(self.now, link, FromBridge::Reply(reply));
@@ -372,6 +369,14 @@ impl Bridge {
         }
     }
 
+    /// What a real bridge would answer.
+    pub(super) fn outcome_of(&self, command: &Command) -> Outcome {
+        let CommandBody::SetEndpoint { endpoint, parameters, .. } = &command.body else {
+            return Outcome::Done;
+        };
+        Outcome::Transport(transport(&self.hello.bridge, &command.conference, endpoint, parameters))
+    }
+
     /// Endpoints it was told to hold and not to forget.
     pub(super) fn endpoints(&self) -> Vec<EndpointId> {
         let mut held: Vec<(ConferenceId, EndpointId)> = Vec::new();
@@ -383,7 +388,7 @@ impl Bridge {
                 }
                 CommandBody::RemoveEndpoint { endpoint } => held.retain(|(_, other)| other != endpoint),
                 CommandBody::EndConference => {
-                    held.retain(|(conference, _)| *conference != command.conference)
+                    held.retain(|(conference, _)| *conference != command.conference);
                 }
                 CommandBody::Unknown => {}
             }
