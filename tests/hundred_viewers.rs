@@ -20,7 +20,7 @@ use server::{Server, until};
 /// What the issue of a whole meeting promises; also an unoptimised build carries it.
 const VIEWERS: u32 = 100;
 
-/// Viewers' threads: one fewer than would keep the worker waiting on two processors.
+/// Threads of viewers: their work is spread, and the worker still finds a processor.
 const CREWS: usize = 2;
 
 const MEASURED: Duration = Duration::from_secs(10);

@@ -200,7 +200,8 @@ async fn a_browser_that_does_not_read_is_let_go_and_the_others_are_not() {
     for number in 2..8 {
         let path = channel_path(&mut link, number).await;
         let (mut write, mut read) = open(&world, &path).await.unwrap().split();
-        let message = json!({ "colibriClass": "EndpointMessage", "to": endpoint(1).as_str(), "x": "x".repeat(20_000) });
+        let message =
+            json!({ "colibriClass": "EndpointMessage", "to": endpoint(1).as_str(), "x": "x".repeat(20_000) });
         talkers.push(tokio::spawn(async move {
             // Below what one browser may write in a second; together more than a browser may leave unread.
             for _ in 0..6 {
@@ -213,7 +214,8 @@ async fn a_browser_that_does_not_read_is_let_go_and_the_others_are_not() {
     }
     let overload = r#"bridge_channels_closed_total{reason="overload"} 1"#;
     until(|| async { http::get(world.bound.rest, "/metrics").await.body.contains(overload) }).await;
-    until(|| async { http::get(world.bound.rest, "/metrics").await.body.contains("\nbridge_channels 6\n") }).await;
+    until(|| async { http::get(world.bound.rest, "/metrics").await.body.contains("\nbridge_channels 6\n") })
+        .await;
     for talker in talkers {
         assert!(!talker.is_finished());
         talker.abort();
