@@ -1,4 +1,5 @@
 //! A whole server in this process: signaling and one bridge, as `passerelle` starts them, on whatever ports are free.
+#![allow(dead_code, reason = "each test program uses a part of it")]
 
 use std::net::SocketAddr;
 use std::thread::{self, JoinHandle};
