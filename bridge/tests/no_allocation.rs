@@ -1,44 +1,10 @@
 //! A forwarded packet allocates nothing.
 
-// A global allocator that counts can only be written with unsafe code; it hands everything on to the system's.
-#![allow(unsafe_code)]
-
+mod counting_allocator;
 mod world;
-
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
 
 use world::browser::Browser;
 use world::{World, ms, secs};
-
-thread_local! {
-    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
-}
-
-struct Counting;
-
-// SAFETY: every call goes to the system's allocator as it came.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        let _ = ALLOCATIONS.try_with(|count| count.set(count.get() + 1));
-        // SAFETY: the caller's promise is handed on.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn realloc(&self, place: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        let _ = ALLOCATIONS.try_with(|count| count.set(count.get() + 1));
-        // SAFETY: the caller's promise is handed on.
-        unsafe { System.realloc(place, layout, size) }
-    }
-
-    unsafe fn dealloc(&self, place: *mut u8, layout: Layout) {
-        // SAFETY: the caller's promise is handed on.
-        unsafe { System.dealloc(place, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 /// Allocations of the engine while five seconds of an endpoint's packets are forwarded, and how many went out.
 fn allocations(world: &mut World, place: usize) -> (u64, u64) {
@@ -53,9 +19,9 @@ fn allocations(world: &mut World, place: usize) -> (u64, u64) {
             if packet[0] < 128 {
                 continue;
             }
-            let before = ALLOCATIONS.get();
+            let before = counting_allocator::allocations();
             world.bridge.handle_datagram(world.now, path, &mut packet);
-            counted += ALLOCATIONS.get() - before;
+            counted += counting_allocator::allocations() - before;
         }
         // The shell sends what lies in the ring and wakes the engine when something is due.
         world.bridge.send_ring().clear();

@@ -7,6 +7,7 @@ import { Media } from "../../signaling/web/assets/media.js";
 import { OfferError } from "../../signaling/web/assets/protocol.js";
 import { FakeConnection, installFakes } from "./support/fake-connection.mjs";
 
+const JOINED = { slots: { audio: 2, video: 3 } };
 const ASSIGNED = { type: "assigned", ice_servers: [], reason: "started", epoch: 1 };
 const ANSWER = { type: "answer", sdp: "answer", rev: 1, channel_url: "/colibri-ws/b/c/e?pwd=x" };
 
@@ -41,7 +42,7 @@ async function pass(ms) {
 async function newConnectedMedia() {
   const meeting = new FakeMeeting();
   const media = new Media(/** @type {any} */ (meeting));
-  meeting.tell("joined", { slots: { audio: 2, video: 3 } });
+  meeting.tell("joined", JOINED);
   meeting.tell("assigned", ASSIGNED);
   await settle();
   latest().become("connected");
@@ -193,7 +194,7 @@ describe("media", () => {
     meeting.answer = () => Promise.reject(new OfferError("line_down", "no"));
     await media.setScreen(/** @type {any} */ ({ kind: "video", id: "screen" }));
     meeting.answer = async () => ANSWER;
-    meeting.tell("assigned", ASSIGNED);
+    meeting.tell("joined", JOINED);
     await pass(0);
     assert.equal(FakeConnection.made.length, 1);
     assert.equal(meeting.offers.length, 3);

@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 
+import { commonCodecs } from "../../signaling/web/assets/codecs.js";
 import { initials } from "../../signaling/web/assets/dom.js";
 import { CAMERA_ENCODINGS, fitLayers } from "../../signaling/web/assets/layers.js";
 import { chosen, pictureHeight, tileSize, tilesMax } from "../../signaling/web/assets/layout.js";
@@ -109,6 +110,19 @@ describe("a camera's layers", () => {
     await fitLayers(sender, camera(1920, 1080));
     assert.deepEqual(encodings.map(({ active, scaleResolutionDownBy }) => active && scaleResolutionDownBy), [4, 2, 1]);
   });
+});
+
+test("one variant of each codec is offered, the one that everybody decodes", () => {
+  const known = [
+    { mimeType: "video/VP8" }, { mimeType: "video/rtx" }, { mimeType: "video/VP9", sdpFmtpLine: "profile-id=2" }, { mimeType: "video/VP9", sdpFmtpLine: "profile-id=0" },
+    { mimeType: "video/H264", sdpFmtpLine: "level-asymmetry-allowed=1;packetization-mode=0;profile-level-id=42e01f" },
+    { mimeType: "video/H264", sdpFmtpLine: "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42E01F" },
+    { mimeType: "video/red" }, { mimeType: "video/ulpfec" },
+  ];
+  assert.deepEqual(commonCodecs(known), [known[0], known[5], known[3], known[1]]);
+  const unusual = [{ mimeType: "video/VP9", sdpFmtpLine: "profile-id=3" }];
+  assert.deepEqual(commonCodecs(unusual), unusual, "rather an unusual variant than none");
+  assert.deepEqual(commonCodecs([]), []);
 });
 
 test("initials are whole letters as people see them", () => {

@@ -43,6 +43,11 @@ fn datagrams_have_one_reader() {
 }
 
 #[test]
+fn text_survives() {
+    replay("text", targets::text);
+}
+
+#[test]
 fn stun_survives() {
     replay("stun", targets::stun);
 }

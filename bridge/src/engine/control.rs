@@ -45,7 +45,7 @@ impl Bridge {
             CommandBody::SetEndpoint { endpoint, parameters, pins } => {
                 parameters::check(&endpoint, &parameters, &pins)
                     .map_err(|wrong| (Refusal::BadParameters, wrong.to_string()))?;
-                self.ensure_room(&conference, &endpoint)?;
+                self.ensure_capacity(&conference, &endpoint)?;
                 let place = self.hold_conference(now, conference, epoch);
                 let held = self.hold_endpoint(now, (place, endpoint), parameters, pins);
                 self.end_if_empty(now, place);
@@ -89,7 +89,7 @@ impl Bridge {
         Ok(())
     }
 
-    fn ensure_room(&self, conference: &ConferenceId, endpoint: &EndpointId) -> Result<(), Refused> {
+    fn ensure_capacity(&self, conference: &ConferenceId, endpoint: &EndpointId) -> Result<(), Refused> {
         let conference = self.by_id.get(conference).map(|place| &self.conferences[*place]);
         let is_held = conference.is_some_and(|conference| conference.place_of(endpoint).is_some());
         if is_held || self.by_key.len() < self.settings.endpoints_max {
@@ -174,7 +174,8 @@ impl Bridge {
     ) -> Result<Outcome, Refused> {
         let conference = &mut self.conferences[place.conference];
         if !conference.set_medias(now, place.endpoint, (parameters, pins), &mut self.fx) {
-            return Err((Refusal::Full, "too many m-lines have been slots".to_owned()));
+            // One browser's own limit: `Full` would say that there is no place for anybody.
+            return Err((Refusal::BadParameters, "too many m-lines have been slots".to_owned()));
         }
         Ok(self.transport(place))
     }

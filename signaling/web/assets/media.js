@@ -51,7 +51,7 @@ export class Media extends EventTarget {
   constructor(meeting) {
     super();
     this.#meeting = meeting;
-    on(meeting, "joined", ({ slots }) => (this.#slotCounts = slots));
+    on(meeting, "joined", ({ slots }) => this.#handleJoined(slots));
     on(meeting, "waiting", () => this.#end());
     on(meeting, "assigned", (assigned) => this.#handleAssigned(assigned));
     on(meeting, "line", ({ state }) => state === "ended" && this.#end());
@@ -92,8 +92,20 @@ export class Media extends EventTarget {
   }
 
   /**
-   * The server repeats `started` to whoever comes back on a new line and still has an endpoint; every other reason means
-   * that nothing holds what this browser had.
+   * The server says nothing of media to whoever comes back on a new line and still has an endpoint, so what could not be
+   * offered meanwhile is offered now.
+   *
+   * @param {SlotCounts} slots
+   */
+  #handleJoined(slots) {
+    this.#slotCounts = slots;
+    const isKept = this.#connection !== null && this.#connectionKey === this.#key();
+    const isBroken = ["disconnected", "failed"].includes(this.#connection?.connectionState ?? "");
+    if (isKept && (this.#needsOffer || isBroken)) this.#scheduleRepair(0);
+  }
+
+  /**
+   * A repeated `started` finds what it started; every other reason means that nothing holds what this browser had.
    *
    * @param {Assigned} assigned
    */

@@ -143,3 +143,12 @@ pub fn messages(bytes: &[u8]) {
     let _ = parse_json::<link::FromBridge>(text);
     let _ = parse_json::<link::Command>(text);
 }
+
+/// What a person typed and we took stays as it is when it is taken again.
+pub fn text(bytes: &[u8]) {
+    let Ok(typed) = std::str::from_utf8(bytes) else { return };
+    for clean in [wire::text::display_name, wire::text::conference_name, wire::text::chat_text] {
+        let Ok(taken) = clean(typed) else { continue };
+        assert_eq!(clean(&taken).as_ref(), Ok(&taken));
+    }
+}
