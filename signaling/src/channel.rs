@@ -22,7 +22,7 @@ use tokio_tungstenite::tungstenite::{self, ClientRequestBuilder, Message as Thei
 use wire::messages::ids::{BridgeId, ConferenceId, EndpointId};
 
 use crate::engine::ports::MESSAGE_BYTES_MAX;
-use crate::listener::Peer;
+use crate::listener::Remote;
 use crate::problem::Problem;
 use crate::public::Public;
 use crate::socket::{self, End};
@@ -47,7 +47,7 @@ type Upstream = WebSocketStream<TcpStream>;
 /// `GET /colibri-ws/…`.
 pub(crate) async fn open(
     State(public): State<Public>,
-    Extension(peer): Extension<Peer>,
+    Extension(remote): Extension<Remote>,
     path: Result<Path<(String, String, String)>, PathRejection>,
     Parts { headers, uri, .. }: Parts,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
@@ -63,8 +63,8 @@ pub(crate) async fn open(
         return Problem::NOT_FOUND.into_response();
     };
     let Ok(upgrade) = upgrade else { return Problem::NOT_A_WEBSOCKET.into_response() };
-    let client = public.gate.client_of(peer.address, &headers);
-    let Some(seat) = public.seat_of(&peer, client) else { return Problem::TOO_MANY.into_response() };
+    let client = public.gate.client_of(remote.address, &headers);
+    let Some(seat) = public.seat_of(&remote, client) else { return Problem::TOO_MANY.into_response() };
     let Some(slot) = public.take_slot() else { return Problem::FULL.into_response() };
     let Some(base) = public.hub.channel_of(bridge.clone()).await else { return NO_BRIDGE.into_response() };
     let path = format!("/colibri-ws/{bridge}/{conference}/{endpoint}?{}", uri.query().unwrap_or_default());

@@ -83,7 +83,7 @@ impl Hub {
         (Self { inputs, last_id: Arc::default() }, task)
     }
 
-    /// A browser opened its socket. `false`: the server is stopping.
+    /// A browser opened its socket. `None`: the server is stopping.
     pub(crate) async fn open_connection(&self, name: ConferenceName, outbox: Outbox) -> Option<ConnectionId> {
         let id = ConnectionId(self.fresh_id());
         self.inputs.send(Input::ConnectionOpened(id, name, outbox)).await.ok()?;

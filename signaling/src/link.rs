@@ -14,7 +14,7 @@ use wire::messages::parse_json;
 
 use crate::engine::ports::{LinkFault, LinkId};
 use crate::hub::{Hub, LinkQueue};
-use crate::listener::Peer;
+use crate::listener::Remote;
 use crate::problem::Problem;
 use crate::public::Public;
 use crate::socket::{self, End};
@@ -34,11 +34,11 @@ const UNAUTHORIZED: Problem =
 /// `GET /bridge-link`.
 pub(crate) async fn open(
     State(public): State<Public>,
-    Extension(peer): Extension<Peer>,
+    Extension(remote): Extension<Remote>,
     headers: HeaderMap,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Response {
-    if !is_authorized(&public, &peer, &headers) {
+    if !is_authorized(&public, &remote, &headers) {
         return ([(header::WWW_AUTHENTICATE, "Bearer")], UNAUTHORIZED).into_response();
     }
     let Ok(upgrade) = upgrade else { return Problem::NOT_A_WEBSOCKET.into_response() };
@@ -49,14 +49,14 @@ pub(crate) async fn open(
     socket::limited(upgrade, MESSAGE_BYTES_MAX).on_upgrade(move |mut socket| async move {
         let end = run(&public.hub, &mut socket).await;
         socket::close(socket, end).await;
-        drop(peer);
+        drop(remote);
     })
 }
 
-fn is_authorized(public: &Public, peer: &Peer, headers: &HeaderMap) -> bool {
+fn is_authorized(public: &Public, remote: &Remote, headers: &HeaderMap) -> bool {
     if public.link_key.is_empty() {
         // A page in a browser on this machine reaches loopback too; it names its origin, a bridge does not.
-        return peer.address.ip().to_canonical().is_loopback()
+        return remote.address.ip().to_canonical().is_loopback()
             && !headers.contains_key(header::ORIGIN)
             && !headers.contains_key("x-forwarded-for");
     }
@@ -116,7 +116,8 @@ fn end_of(fault: Option<LinkFault>) -> End {
         Some(LinkFault::IdInUse) => End::ours(1008, "another bridge has this id"),
         Some(LinkFault::Replaced) => End::ours(1000, "replaced"),
         Some(LinkFault::HelloMissing) => End::ours(1008, "hello is due first"),
-        Some(LinkFault::BadChannel) => End::ours(1008, "channel is no HTTP URL"),
+        Some(LinkFault::SecondHello) => End::ours(1008, "hello was said before"),
+        Some(LinkFault::BadChannel) => End::ours(1008, "channel is no http:// URL"),
         // The queue overflowed, or the server stops: either way the bridge dials again.
         None => End::ours(1013, "try again later"),
     }

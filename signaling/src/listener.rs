@@ -36,7 +36,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Who is at the other end of a request's connection.
 #[derive(Debug, Clone)]
-pub(crate) struct Peer {
+pub(crate) struct Remote {
     pub(crate) address: SocketAddr,
     /// Its place among the sockets of its address: whoever keeps a socket open beyond the request keeps it.
     pub(crate) seat: Arc<Option<Seat>>,
@@ -69,22 +69,27 @@ pub(crate) async fn serve(
             }
             _ => None,
         };
-        let peer = Peer { address, seat: Arc::new(seat) };
+        let remote = Remote { address, seat: Arc::new(seat) };
         let (router, stop) = (router.clone(), stop.clone());
         tokio::spawn(async move {
-            serve_connection(stream, router, peer, stop).await;
+            serve_connection(stream, router, remote, stop).await;
             drop(slot);
         });
     }
 }
 
-async fn serve_connection(stream: TcpStream, router: Router, peer: Peer, mut stop: watch::Receiver<bool>) {
+async fn serve_connection(
+    stream: TcpStream,
+    router: Router,
+    remote: Remote,
+    mut stop: watch::Receiver<bool>,
+) {
     // Small messages at once; without it they merely come later.
     let _ = stream.set_nodelay(true);
     // Otherwise the kernel keeps megabytes for a stranger who does not read; refused, it is as it was.
     let _ = SockRef::from(&stream).set_send_buffer_size(SEND_BUFFER_BYTES);
     let service = router.map_request(move |mut request: Request<hyper::body::Incoming>| {
-        request.extensions_mut().insert(peer.clone());
+        request.extensions_mut().insert(remote.clone());
         request
     });
     let mut server = http1::Builder::new();

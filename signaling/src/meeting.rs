@@ -17,7 +17,7 @@ use wire::messages::parse_json;
 use crate::engine::limits::{Rate, TokenBucket};
 use crate::engine::ports::{ConferenceName, ConnectionId, MESSAGE_BYTES_MAX};
 use crate::hub::Hub;
-use crate::listener::Peer;
+use crate::listener::Remote;
 use crate::outbox::{self, Close, Inbox};
 use crate::problem::Problem;
 use crate::public::Public;
@@ -31,7 +31,8 @@ const DROPPED_MAX: u32 = 500;
 const IDLE_MAX: Duration = Duration::from_secs(60);
 /// Proxies on the way see traffic, and a page that sends nothing is heard.
 const PING_INTERVAL: Duration = Duration::from_secs(15);
-/// One message; a browser on the slowest network that carries media takes 64 KiB in this time.
+/// One message, or all that are left at the end; a browser on the slowest network that carries media takes 300 KiB in
+/// this time, a snapshot of 500 participants with the longest names.
 const WRITE_TIME_MAX: Duration = Duration::from_secs(10);
 
 #[derive(Debug, Deserialize, Default)]
@@ -43,7 +44,7 @@ pub(crate) struct Where {
 /// `GET /ws?conference=<name>`.
 pub(crate) async fn open(
     State(public): State<Public>,
-    Extension(peer): Extension<Peer>,
+    Extension(remote): Extension<Remote>,
     place: Result<Query<Where>, QueryRejection>,
     headers: HeaderMap,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
@@ -56,11 +57,11 @@ pub(crate) async fn open(
     if upgrade.selected_protocol().is_none() {
         return Problem::WRONG_SUBPROTOCOL.into_response();
     }
-    let client = public.gate.client_of(peer.address, &headers);
+    let client = public.gate.client_of(remote.address, &headers);
     if !public.gate.may_join(Instant::now(), client) {
         return Problem::TOO_MANY.into_response();
     }
-    let Some(seat) = public.seat_of(&peer, client) else { return Problem::TOO_MANY.into_response() };
+    let Some(seat) = public.seat_of(&remote, client) else { return Problem::TOO_MANY.into_response() };
     let Some(slot) = public.take_slot() else { return Problem::FULL.into_response() };
     let name = place.ok().and_then(|Query(place)| ConferenceName::parse(&place.conference));
     socket::limited(upgrade, MESSAGE_BYTES_MAX).on_upgrade(move |mut socket| async move {
@@ -179,10 +180,16 @@ impl Conversation<'_> {
     /// The engine has closed the connection: what it said before is written first, unless reading is the problem.
     async fn finish(&mut self, close: Close) -> End {
         if close != Close::Overload {
-            while let Ok(text) = self.inbox.messages.try_recv() {
-                if let Some(end) = self.write(Message::Text(text)).await {
-                    return end;
+            let writing = async {
+                while let Ok(text) = self.inbox.messages.try_recv() {
+                    self.socket.send(Message::Text(text)).await?;
                 }
+                Ok::<_, axum::Error>(())
+            };
+            match timeout(WRITE_TIME_MAX, writing).await {
+                Ok(Ok(())) => {}
+                Ok(Err(_)) => return End::Theirs,
+                Err(_) => return End::ours(Close::Overload.code(), "reads too slowly"),
             }
         }
         End::ours(close.code(), "")

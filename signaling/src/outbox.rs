@@ -8,8 +8,10 @@ use tokio::sync::{mpsc, oneshot};
 
 /// Updates that wait for one browser: a minute of a lively conference.
 const MESSAGES_MAX: usize = 256;
-/// Their bytes: a snapshot of 500 participants is a quarter of it.
+/// Their bytes, by weight: one snapshot of any size, and a chat's history and a minute of deltas behind it.
 const BYTES_MAX: usize = 256 * 1024;
+/// A message weighs no more: the largest snapshot may wait between `joined` and what follows, two of them may not.
+const WEIGHT_MAX: usize = BYTES_MAX / 2;
 
 /// Why a socket is closed, as its close code says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,13 +67,11 @@ pub(crate) fn pair() -> (Outbox, Inbox) {
 impl Outbox {
     /// Queues a message. `false`: the queue is full, and the connection has to end.
     pub(crate) fn push(&mut self, text: Utf8Bytes) -> bool {
-        let length = text.len();
-        // A lone message may be larger than the bound; two such may not wait.
-        let waiting = self.bytes.load(Ordering::Relaxed);
-        if waiting > 0 && waiting + length > BYTES_MAX {
+        let weight = text.len().min(WEIGHT_MAX);
+        if self.bytes.load(Ordering::Relaxed) + weight > BYTES_MAX {
             return false;
         }
-        self.bytes.fetch_add(length, Ordering::Relaxed);
+        self.bytes.fetch_add(weight, Ordering::Relaxed);
         match self.messages.try_send(text) {
             Ok(()) => true,
             // The socket is gone already and will say so.
@@ -87,15 +87,51 @@ impl Outbox {
 }
 
 impl Inbox {
-    /// A message has been written.
+    /// A message of so many bytes has been written.
     pub(crate) fn written(&self, length: usize) {
-        self.bytes.fetch_sub(length, Ordering::Relaxed);
+        self.bytes.fetch_sub(length.min(WEIGHT_MAX), Ordering::Relaxed);
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use wire::messages::ids::EndpointId;
+    use wire::messages::meeting::{Participant, Snapshot, Update};
+
     use super::*;
+    use crate::socket::PARTICIPANT_BYTES_MAX;
+
+    /// A snapshot with the longest names, 64 graphemes of which JSON has to escape.
+    fn snapshot(participants: usize) -> String {
+        let name = format!("{}{}", "\"".repeat(64), "x".repeat(wire::text::NAME_BYTES_MAX - 64));
+        let shown = |number: usize| Participant {
+            id: EndpointId::parse(format!("{number:08x}")).unwrap(),
+            name: name.clone(),
+            muted_audio: false,
+            muted_video: false,
+            screen: false,
+            hand: false,
+        };
+        let snapshot = Snapshot { participants: (0..participants).map(shown).collect() };
+        serde_json::to_string(&Update::State { seq: u64::MAX, snapshot }).unwrap()
+    }
+
+    #[test]
+    fn the_largest_snapshot_passes_between_the_joined_and_what_follows() {
+        let text = snapshot(500);
+        assert!(text.len() > BYTES_MAX && text.len() <= 500 * PARTICIPANT_BYTES_MAX, "{}", text.len());
+        let (mut outbox, mut inbox) = pair();
+        let (joined, assigned) = ("x".repeat(500), "x".repeat(100));
+        let history = (0..16).map(|_| "x".repeat(2500));
+        for message in [joined, text.clone(), assigned].into_iter().chain(history) {
+            assert!(outbox.push(message.into()));
+        }
+        assert!(!outbox.push(text.into()), "a second one may not wait");
+        while let Ok(text) = inbox.messages.try_recv() {
+            inbox.written(text.len());
+        }
+        assert_eq!(inbox.bytes.load(Ordering::Relaxed), 0);
+    }
 
     #[test]
     fn a_queue_takes_so_many_messages_and_so_many_bytes() {
@@ -108,9 +144,5 @@ mod tests {
         let (mut outbox, _inbox) = pair();
         let big = Utf8Bytes::from("x".repeat(100_000));
         assert_eq!((0..10).take_while(|_| outbox.push(big.clone())).count(), 2);
-
-        let (mut outbox, _inbox) = pair();
-        assert!(outbox.push("x".repeat(2 * BYTES_MAX).into()), "a lone large one passes");
-        assert!(!outbox.push("x".into()));
     }
 }

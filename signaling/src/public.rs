@@ -14,7 +14,7 @@ use wire::settings::Secret;
 use crate::engine::ports::{HttpProtocol, MESSAGE_BYTES_MAX};
 use crate::gate::{Gate, Seat};
 use crate::hub::Hub;
-use crate::listener::Peer;
+use crate::listener::Remote;
 use crate::problem::Problem;
 use crate::{channel, link, meeting, page, whip};
 
@@ -30,11 +30,11 @@ pub(crate) struct Public {
 impl Public {
     /// Keeps the client's place for as long as a WebSocket is open: that of its connection, or, behind a proxy, one of
     /// its own. `None`: it has as many as it may.
-    pub(crate) fn seat_of(&self, peer: &Peer, client: std::net::IpAddr) -> Option<Arc<Option<Seat>>> {
-        if self.gate.is_proxy(peer.address) {
+    pub(crate) fn seat_of(&self, remote: &Remote, client: std::net::IpAddr) -> Option<Arc<Option<Seat>>> {
+        if self.gate.is_proxy(remote.address) {
             return self.gate.sit(client).map(Arc::new);
         }
-        Some(Arc::clone(&peer.seat))
+        Some(Arc::clone(&remote.seat))
     }
 
     /// A place among all WebSockets. `None`: there are as many as there may be.

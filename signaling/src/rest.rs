@@ -133,7 +133,8 @@ fn flat(stats: &Stats) -> Value {
             "request_restart": counters.restarts_requested,
         },
         "version": env!("CARGO_PKG_VERSION"),
-        "healthy": true,
+        // As Jicofo means it: a bridge could be given a conference.
+        "healthy": stats.fit_bridges > 0,
         "waiting_conferences": stats.waiting_conferences,
         "wanting_conferences": stats.wanting_conferences,
         "websockets": stats.connections,
@@ -219,6 +220,15 @@ fn unix_ms() -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::stats::Counters;
+
+    #[test]
+    fn without_a_fit_bridge_stats_say_unhealthy() {
+        let mut stats = Stats::new(Counters::default());
+        assert_eq!(flat(&stats)["healthy"], json!(false));
+        stats.fit_bridges = 1;
+        assert_eq!(flat(&stats)["healthy"], json!(true));
+    }
 
     #[test]
     fn only_addresses_localhost_and_configured_names_are_ours() {

@@ -133,7 +133,7 @@ impl SignalingSettings {
         let ranges = [
             ("audio_slots", self.audio_slots as u64, 1, 16),
             ("video_slots", self.video_slots as u64, 0, 16),
-            ("participants_max", self.participants_max as u64, 2, 5_000),
+            ("participants_max", self.participants_max as u64, 2, PARTICIPANTS_MAX as u64),
             ("viewers_max", self.viewers_max as u64, 0, 100_000),
             ("conferences_max", self.conferences_max as u64, 1, 1_000_000),
             ("release_grace_s", self.release_grace_s, 0, 3_600),
@@ -194,6 +194,8 @@ fn refuse(key: &'static str, reason: String) -> Result<(), SettingsError> {
     Err(SettingsError { key, reason })
 }
 
+/// Each join costs a snapshot of everybody: 3.5 MB at this size.
+pub(crate) const PARTICIPANTS_MAX: usize = 5_000;
 /// A word in every `hello`.
 const REGION_BYTES_MAX: usize = 64;
 

@@ -7,8 +7,14 @@ use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Error;
 use tokio_tungstenite::tungstenite::error::ProtocolError;
 
+use crate::settings::PARTICIPANTS_MAX;
+
 /// Memory of an idle participant is a promise; the library's own default is 128 KiB each.
 const BUFFER_BYTES: usize = 4 * 1024;
+/// One participant in a snapshot: a name of 512 bytes, of which 64 may need an escape, and the keys around it.
+pub(crate) const PARTICIPANT_BYTES_MAX: usize = 700;
+/// The largest message we write, a snapshot of as many participants as may be set; memory only while it is written.
+const WRITE_BYTES_MAX: usize = PARTICIPANTS_MAX * PARTICIPANT_BYTES_MAX;
 /// A round trip, for the other side's close.
 const CLOSE_TIME_MAX: Duration = Duration::from_secs(1);
 
@@ -44,7 +50,7 @@ pub(crate) fn limited(upgrade: WebSocketUpgrade, message_bytes_max: usize) -> We
     upgrade
         .read_buffer_size(BUFFER_BYTES)
         .write_buffer_size(BUFFER_BYTES)
-        .max_write_buffer_size(BUFFER_BYTES + 8 * message_bytes_max)
+        .max_write_buffer_size(BUFFER_BYTES + WRITE_BYTES_MAX)
         .max_message_size(message_bytes_max)
         .max_frame_size(message_bytes_max)
 }

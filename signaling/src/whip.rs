@@ -15,7 +15,7 @@ use crate::engine::fragment;
 use crate::engine::ports::{
     ConferenceName, HttpAnswer, HttpProtocol, HttpRefusal, HttpRequest, MESSAGE_BYTES_MAX,
 };
-use crate::listener::Peer;
+use crate::listener::Remote;
 use crate::problem::Problem;
 use crate::public::{Public, SharedState};
 
@@ -99,7 +99,7 @@ async fn create(
     let Ok(Query(wanted)) = Query::<Wanted>::try_from_uri(&parts.uri) else { return Err(BAD_SOURCE) };
     let pin = wanted.source.map(SourceName::parse).transpose().map_err(|_| BAD_SOURCE)?;
     check_type(&parts.headers, SDP)?;
-    check_rate(&public, parts.extensions.get::<Peer>(), &parts.headers)?;
+    check_rate(&public, parts.extensions.get::<Remote>(), &parts.headers)?;
     let sdp = text_of(body).await?;
     let request = HttpRequest::Create { conference, protocol, sdp, pin };
     let answer = public.hub.http(request).await.ok_or(Problem::STOPPING)?;
@@ -119,6 +119,7 @@ async fn patch(
         return Err(Problem::NOT_FOUND);
     };
     check_type(&parts.headers, FRAGMENT)?;
+    check_rate(&public, parts.extensions.get::<Remote>(), &parts.headers)?;
     let text = text_of(body).await?;
     let fragment = match fragment::parse(&text) {
         Ok(fragment) => fragment,
@@ -154,9 +155,9 @@ fn check_type(headers: &HeaderMap, wanted: &str) -> Result<(), Problem> {
     if kind.eq_ignore_ascii_case(wanted) { Ok(()) } else { Err(WRONG_TYPE) }
 }
 
-fn check_rate(public: &Public, peer: Option<&Peer>, headers: &HeaderMap) -> Result<(), Problem> {
-    let Some(peer) = peer else { return Ok(()) };
-    let client = public.gate.client_of(peer.address, headers);
+fn check_rate(public: &Public, remote: Option<&Remote>, headers: &HeaderMap) -> Result<(), Problem> {
+    let Some(remote) = remote else { return Ok(()) };
+    let client = public.gate.client_of(remote.address, headers);
     if public.gate.may_join(Instant::now(), client) { Ok(()) } else { Err(Problem::TOO_MANY) }
 }
 
@@ -192,6 +193,7 @@ fn refuse(refusal: HttpRefusal, message: &str) -> Response {
         HttpRefusal::BadSdp => (StatusCode::BAD_REQUEST, "bad_sdp"),
         HttpRefusal::NotFound => (StatusCode::NOT_FOUND, "not_found"),
         HttpRefusal::WrongTag => (StatusCode::PRECONDITION_FAILED, "wrong_tag"),
+        HttpRefusal::RateLimited => (StatusCode::TOO_MANY_REQUESTS, "rate_limited"),
         HttpRefusal::ConferenceFull => (StatusCode::SERVICE_UNAVAILABLE, "conference_full"),
         HttpRefusal::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
     };

@@ -68,6 +68,23 @@ async fn patch_trickles_and_restarts() {
 }
 
 #[tokio::test]
+async fn a_flood_of_patches_from_one_address_is_limited() {
+    let world = World::with(|settings| {
+        settings.limit_loopback = true;
+        settings.joins_per_address_per_s = 1;
+        settings.joins_per_address_burst = 2;
+    })
+    .await;
+    let patch =
+        "PATCH /whip/demo/x HTTP/1.1\nContent-Type: application/trickle-ice-sdpfrag\nIf-Match: \"ice-0\"";
+    let mut statuses = Vec::new();
+    for _ in 0..20 {
+        statuses.push(world.http(patch, "a=mid:0\r\n").await.status);
+    }
+    assert!(statuses[..2] == [404; 2] && statuses.contains(&429), "{statuses:?}");
+}
+
+#[tokio::test]
 async fn wrong_requests_get_their_status_and_a_reason() {
     let world = World::new().await;
     let no_bridge = world.http(&post("/whip/demo"), &offer(PUBLISHING)).await;

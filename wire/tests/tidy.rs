@@ -38,7 +38,11 @@ const IMPURE: &[&str] = &[
     "println!",
 ];
 
-/// Parts of names that say nothing, and words the glossary replaces.
+/// Words the glossary replaces, as parts of a type's name. (`peer` is TURN's word, and SRTP has session keys.)
+const REPLACED_WORDS: &[&str] = &["Room", "User", "Peer", "Session", "Producer", "Consumer", "Bot"];
+const GLOSSARY_FOLDERS: &[&str] = &["bridge/src", "signaling/src", "loadtest/src", "src"];
+
+/// Parts of names that say nothing.
 const BANNED_IN_NAMES: &[&str] = &["_manager", "_helper", "_helpers", "_utils", "_util", "_impl"];
 /// Names that others chose.
 const FOREIGN_NAMES: &[&str] = &["futures_util", "hyper_util"];
@@ -145,6 +149,24 @@ fn names_say_what_they_are() {
 }
 
 #[test]
+fn types_have_the_words_of_the_glossary() {
+    let mut wrong = Vec::new();
+    for file in files(&["rs"]) {
+        let path = shown(&file);
+        if !GLOSSARY_FOLDERS.iter().any(|folder| path.starts_with(&format!("{folder}/"))) {
+            continue;
+        }
+        for (number, line) in code_lines(&read(&file)) {
+            let Some(name) = type_name(line) else { continue };
+            if REPLACED_WORDS.iter().any(|word| has_word(name, word)) {
+                wrong.push(format!("{path}:{number}: {name}"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
 fn unsafe_stays_in_its_modules() {
     let mut wrong = Vec::new();
     for file in files(&["rs"]) {
@@ -242,6 +264,18 @@ fn function_lengths(text: &str) -> Vec<(String, usize)> {
         }
     }
     found
+}
+
+/// `pub(crate) struct Name<T> {` → `Name`.
+fn type_name(line: &str) -> Option<&str> {
+    let keywords = ["struct ", "enum ", "trait "];
+    let (_, after) = keywords.iter().find_map(|keyword| line.split_once(keyword))?;
+    after.split(|next: char| !next.is_alphanumeric()).next()
+}
+
+/// Whether `word` is one of the capitalised words that make up `name`.
+fn has_word(name: &str, word: &str) -> bool {
+    name.match_indices(word).any(|(at, _)| !name[at + word.len()..].starts_with(char::is_lowercase))
 }
 
 fn function_name(line: &str) -> Option<&str> {

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use wire::messages::ids::{BridgeId, ConferenceId, EndpointId};
 use wire::messages::link::Command;
+use wire::messages::media::IceCredentials;
 
 use super::focus::Place;
 use super::negotiate::Offer;
@@ -40,14 +41,18 @@ pub(crate) enum Purpose {
     /// A WHIP or WHEP `POST`.
     Create { http: HttpId, offer: Box<Offer> },
     /// A WHIP or WHEP `PATCH`.
-    Restart { http: HttpId },
+    Restart {
+        http: HttpId,
+        /// The credentials that hold once the bridge has taken them.
+        ice: IceCredentials,
+    },
 }
 
 impl Purpose {
     /// The request that waits for it.
     pub(crate) fn http(&self) -> Option<HttpId> {
         match self {
-            Self::Create { http, .. } | Self::Restart { http } => Some(*http),
+            Self::Create { http, .. } | Self::Restart { http, .. } => Some(*http),
             Self::Offer { .. } => None,
         }
     }

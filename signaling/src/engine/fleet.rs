@@ -132,7 +132,11 @@ impl Fleet {
         link: LinkId,
         hello: Hello,
     ) -> Result<Welcome, LinkFault> {
-        if !hello.channel.starts_with("http://") && !hello.channel.starts_with("https://") {
+        if self.links.contains_key(&link) {
+            return Err(LinkFault::SecondHello);
+        }
+        // A channel is dialled without TLS: the bridge is on the same network.
+        if !hello.channel.starts_with("http://") {
             return Err(LinkFault::BadChannel);
         }
         let mut welcome = Welcome::default();

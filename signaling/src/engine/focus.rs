@@ -63,6 +63,8 @@ pub(crate) enum Connection {
         conference: ConferenceName,
         /// It must have joined by then.
         deadline: Instant,
+        /// A secret that was unknown has moved the deadline: it does so once.
+        is_extended: bool,
     },
     /// It is there.
     Joined(Place),
@@ -97,7 +99,7 @@ impl Focus {
         conference: ConferenceName,
     ) {
         let deadline = now + JOIN_TIME;
-        self.connections.insert(connection, Connection::Opened { conference, deadline });
+        self.connections.insert(connection, Connection::Opened { conference, deadline, is_extended: false });
         self.timers.set(deadline, Timer::Join(connection));
     }
 
@@ -121,7 +123,7 @@ impl Focus {
             (_, None) => self.refuse(connection, ErrorId::BadOrder, "join first"),
             (Request::Offer { sdp, rev }, Some(place)) => self.offer(now, connection, &place, (&sdp, rev)),
             (Request::Leave, Some(place)) => self.leave(now, connection, &place),
-            (Request::Chat { text }, Some(place)) => self.chat(connection, &place, &text),
+            (Request::Chat { text }, Some(place)) => self.chat(now, connection, &place, &text),
             (Request::Set(changes), Some(place)) => self.change(now, connection, &place, changes),
         }
     }

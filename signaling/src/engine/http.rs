@@ -5,7 +5,9 @@ use std::time::Instant;
 
 use wire::messages::ids::SourceName;
 use wire::messages::link::SlotPin;
-use wire::messages::media::{IceCredentials, Media, MediaKind, MediaRole, TransportParameters};
+use wire::messages::media::{
+    EndpointParameters, IceCredentials, Media, MediaKind, MediaRole, TransportParameters,
+};
 
 use super::commands::Purpose;
 use super::focus::{Focus, Place};
@@ -53,7 +55,7 @@ impl Focus {
         let who = self.fresh_id(&name.id);
         let offer = parse_offer(sdp, &who).map_err(|error| (HttpRefusal::BadSdp, error.to_string()))?;
         check_direction(&offer, protocol)?;
-        self.check_room(name, protocol)?;
+        self.check_capacity(name, protocol)?;
         if !self.open_conference(now, name) {
             let message = "this server carries as many conferences as it may".to_owned();
             return Err((HttpRefusal::Unavailable, message));
@@ -65,6 +67,7 @@ impl Focus {
             protocol,
             resource: resource.clone(),
             parameters: parameters.clone(),
+            pins: pins.clone(),
             generation: 0,
         });
         let place = Place { conference: name.id.clone(), who: who.clone() };
@@ -80,8 +83,8 @@ impl Focus {
         Err((HttpRefusal::Unavailable, "no bridge is available".to_owned()))
     }
 
-    /// Is there room, and a bridge to be had?
-    fn check_room(&self, name: &ConferenceName, protocol: HttpProtocol) -> Result<(), Refused> {
+    /// May one more come in, and is there a bridge to be had?
+    fn check_capacity(&self, name: &ConferenceName, protocol: HttpProtocol) -> Result<(), Refused> {
         let conference = self.conferences.get(&name.id);
         let is_full = conference.is_some_and(|conference| match protocol {
             HttpProtocol::Whip => conference.members() >= self.settings.participants_max,
@@ -120,19 +123,30 @@ impl Focus {
         ice: IceCredentials,
     ) -> Result<(), Refused> {
         let place = self.find(resource, protocol)?;
-        let Some(resource) = self.resource_of(&place) else { return Err(not_found()) };
-        resource.parameters.ice = ice;
-        let parameters = resource.parameters.clone();
-        if self.set_endpoint(now, &place, (parameters, Vec::new()), Purpose::Restart { http }) {
+        let conference = self.conferences.get_mut(&place.conference);
+        let participant = conference.and_then(|it| it.participant_mut(&place.who)).ok_or_else(not_found)?;
+        if !participant.negotiation.take_offer(now) {
+            return Err((HttpRefusal::RateLimited, "too many ICE restarts".to_owned()));
+        }
+        let resource = participant.http().ok_or_else(not_found)?;
+        let parameters = EndpointParameters { ice: ice.clone(), ..resource.parameters.clone() };
+        let pins = resource.pins.clone();
+        if self.set_endpoint(now, &place, (parameters, pins), Purpose::Restart { http, ice }) {
             return Ok(());
         }
         Err((HttpRefusal::Unavailable, "the bridge was lost".to_owned()))
     }
 
     /// The bridge has taken the new credentials.
-    pub(crate) fn restarted(&mut self, place: &Place, http: HttpId, transport: &TransportParameters) {
+    pub(crate) fn restarted(
+        &mut self,
+        place: &Place,
+        (http, ice): (HttpId, IceCredentials),
+        transport: &TransportParameters,
+    ) {
         let answer = match self.resource_of(place) {
             Some(found) => {
+                found.parameters.ice = ice;
                 found.generation += 1;
                 let first = found.parameters.medias.first().map(|media| (media.mid.clone(), media.kind));
                 let fragment = fragment::write(first.as_ref(), transport);

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use tracing::{info, warn};
-use wire::messages::ids::{BridgeId, ConferenceId};
+use wire::messages::ids::{BridgeId, ConferenceId, Epoch};
 use wire::messages::link::{EndpointEvent, Hello, LiveConference, Load, Notice};
 use wire::messages::meeting::{AssignReason, Update};
 
@@ -12,6 +12,9 @@ use super::focus::{Focus, Place};
 use super::participant::Attachment;
 use super::ports::{LinkId, Output};
 use super::timers::Timer;
+
+/// A page reads an epoch as a double, which counts no further. Ours are milliseconds since 1970 and stay far below.
+const EPOCH_MAX: Epoch = Epoch(1 << 53);
 
 impl Focus {
     /// A bridge introduces itself.
@@ -40,8 +43,12 @@ impl Focus {
     }
 
     /// A bridge carries this, it says: continued if it is the process that was given it, ended if another one has the
-    /// conference by now. A conference nobody here knows is left to its browsers' consent; only its epoch is noted.
+    /// conference by now. A conference nobody here knows is left to its browsers' consent; only its epoch is noted. An
+    /// epoch newer than ours voids what the holder carries: the conference is assigned above it.
     fn take_stock(&mut self, now: Instant, link: LinkId, bridge: &BridgeId, live: &LiveConference) {
+        if live.epoch > EPOCH_MAX {
+            return warn!(%bridge, epoch = live.epoch.0, "absurd epoch ignored");
+        }
         let Some(conference) = self.conferences.get_mut(&live.conference) else {
             self.epoch_floor = self.epoch_floor.max(live.epoch);
             return;
@@ -53,9 +60,13 @@ impl Focus {
         if conference.holder().is_some_and(|holder| holder.bridge == *bridge) {
             return;
         }
+        let is_overtaken = conference.holder().is_some() && conference.epoch < live.epoch;
         conference.epoch = conference.epoch.max(live.epoch);
         let epoch = conference.epoch;
         self.end_on(link, &live.conference, epoch);
+        if is_overtaken {
+            self.move_conference(now, &live.conference, None);
+        }
     }
 
     /// Something came over a link. Returns whether it has said hello before.

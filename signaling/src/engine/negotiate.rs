@@ -99,7 +99,7 @@ pub fn parse_offer(sdp: &str, endpoint: &EndpointId) -> Result<Offer, BadOffer> 
     shared::check_numbers(&medias)?;
     streams::check(&medias)?;
     let (ice, fingerprints) = shared::read_transport(&offer, tagged)?;
-    let answer = session(&offer, sections, endpoint);
+    let answer = assemble(&offer, sections, endpoint);
     Ok(Offer { parameters: EndpointParameters { ice, fingerprints, medias }, answer, tagged })
 }
 
@@ -227,7 +227,7 @@ fn rejected(section: &MediaSection) -> MediaSection {
 }
 
 /// The answer's session level and its sections.
-fn session(offer: &Sdp, sections: Vec<MediaSection>, endpoint: &EndpointId) -> Sdp {
+fn assemble(offer: &Sdp, sections: Vec<MediaSection>, endpoint: &EndpointId) -> Sdp {
     let in_use = |mid: &&String| sections.iter().any(|it| !it.is_rejected() && it.mid.as_ref() == Some(*mid));
     let bundle = offer.bundle.as_ref().map(|bundle| bundle.iter().filter(in_use).cloned().collect());
     let mixes = |section: &MediaSection| section.is_rejected() || section.allows_mixed_extensions;

@@ -126,7 +126,7 @@ impl Focus {
                 self.counters.answers += 1;
                 return self.created(&place, http, write_answer(&offer, transport));
             }
-            Purpose::Restart { http } => return self.restarted(&place, http, transport),
+            Purpose::Restart { http, ice } => return self.restarted(&place, (http, ice), transport),
         };
         let Some(conference) = self.conferences.get_mut(&place.conference) else { return };
         let epoch = conference.epoch;
@@ -186,14 +186,14 @@ impl Focus {
                 self.push(Output::Answer(*http, HttpAnswer::Refused(refusal, message.to_owned())));
                 self.remove(now, &pending.place);
             }
-            Purpose::Restart { http } => {
+            Purpose::Restart { http, .. } => {
                 self.push(Output::Answer(*http, HttpAnswer::Refused(refusal, message.to_owned())));
             }
         }
     }
 
-    /// A command was not answered in time. Sent once more, since doing it twice changes nothing; after that the
-    /// conference goes elsewhere.
+    /// A command was not answered in time. Sent once more, since doing it twice changes nothing; after that whoever
+    /// waits is told and the conference goes elsewhere. An HTTP request does not wait for a second time.
     pub(crate) fn command_due(&mut self, now: Instant, id: u64) {
         if self.commands.pending(id).is_none_or(|pending| pending.deadline > now) {
             return;
@@ -202,18 +202,16 @@ impl Focus {
         self.counters.commands_unanswered += 1;
         self.fleet.note_unanswered(now, &pending.bridge);
         warn!(bridge = %pending.bridge, command = id, "command not answered");
-        self.fail(now, &pending, HttpRefusal::Unavailable, "the bridge did not answer in time");
-        if pending.purpose.http().is_some() {
+        let is_last = pending.is_repeated || pending.purpose.http().is_some();
+        let holder = self.holder_of(&pending.place.conference);
+        let link = holder.filter(|(bridge, _)| !is_last && *bridge == pending.bridge).map(|(_, link)| link);
+        let Some(link) = link else {
+            self.fail(now, &pending, HttpRefusal::Unavailable, "the bridge did not answer in time");
+            if pending.is_repeated {
+                self.give_up_on(now, &pending);
+            }
             return;
-        }
-        let conference = pending.place.conference.clone();
-        if pending.is_repeated {
-            return self.give_up_on(now, &pending);
-        }
-        let Some((bridge, link)) = self.holder_of(&conference) else { return };
-        if bridge != pending.bridge {
-            return;
-        }
+        };
         pending.is_repeated = true;
         pending.deadline = now + COMMAND_TIME;
         self.timers.set(pending.deadline, Timer::Command(id));

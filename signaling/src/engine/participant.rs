@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use wire::messages::ids::{EndpointId, Epoch};
+use wire::messages::link::SlotPin;
 use wire::messages::media::EndpointParameters;
 use wire::messages::meeting::{self, Changes};
 
@@ -11,6 +12,9 @@ use super::ports::{ConnectionId, HttpProtocol};
 
 /// Offers of one browser: renegotiation is rare, a loop of it is a fault.
 const OFFER_RATE: Rate = Rate { per_s: 5.0, burst: 10.0 };
+/// Chat lines of one participant: faster than anybody types. Each costs a message to everybody, and 256 of them unread
+/// end a connection.
+const CHAT_RATE: Rate = Rate { per_s: 2.0, burst: 10.0 };
 /// Waits before the second and later invitations to connect again, doubled each time up to the last.
 const RECONNECT_WAITS: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
 
@@ -28,6 +32,7 @@ pub(crate) struct Participant {
     pub(crate) resume: [String; 2],
     /// It has been sent the chat so far, and hears each line from here on.
     pub(crate) has_history: bool,
+    chat: TokenBucket,
 }
 
 /// How a participant reaches us.
@@ -49,6 +54,8 @@ pub(crate) struct HttpResource {
     pub(crate) resource: String,
     /// What its bridge was told, to be told again with other ICE credentials.
     pub(crate) parameters: EndpointParameters,
+    /// What its slots are bound to; said with every command, since each replaces what was said before.
+    pub(crate) pins: Vec<SlotPin>,
     /// Counts the ICE generations.
     pub(crate) generation: u32,
 }
@@ -134,7 +141,13 @@ impl Participant {
             negotiation: Negotiation::new(now),
             resume: [String::new(), String::new()],
             has_history: false,
+            chat: TokenBucket::full(now, CHAT_RATE),
         }
+    }
+
+    /// May it say something now?
+    pub(crate) fn take_chat(&mut self, now: Instant) -> bool {
+        self.chat.take(now, CHAT_RATE)
     }
 
     /// The socket to send updates to.

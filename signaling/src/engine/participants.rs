@@ -86,14 +86,18 @@ impl Focus {
 
     /// A browser that was here before, on a new socket.
     pub(crate) fn resume(&mut self, now: Instant, connection: ConnectionId, secret: &str, name: &str) {
-        let Some(Connection::Opened { conference, deadline }) = self.connections.get_mut(&connection) else {
+        let Some(Connection::Opened { conference, deadline, is_extended }) =
+            self.connections.get_mut(&connection)
+        else {
             return;
         };
         let place = self.resumable.get(secret).filter(|place| place.conference == conference.id).cloned();
         let Some(place) = place else {
             // It may join anew on this very connection.
-            *deadline = now + JOIN_TIME;
-            self.timers.set(now + JOIN_TIME, Timer::Join(connection));
+            if !std::mem::replace(is_extended, true) {
+                *deadline = now + JOIN_TIME;
+                self.timers.set(now + JOIN_TIME, Timer::Join(connection));
+            }
             return self.refuse(connection, ErrorId::BadResume, "unknown or too old: join anew");
         };
         let Some(participant) =
@@ -183,7 +187,7 @@ impl Focus {
 
     /// Says something to everybody, the sender included: its line has a number then. Those who have not had the
     /// history yet will find the line there.
-    pub(crate) fn chat(&mut self, connection: ConnectionId, place: &Place, text: &str) {
+    pub(crate) fn chat(&mut self, now: Instant, connection: ConnectionId, place: &Place, text: &str) {
         let text = match wire::text::chat_text(text) {
             Ok(text) => text,
             Err(error) => {
@@ -192,7 +196,10 @@ impl Focus {
             }
         };
         let Some(conference) = self.conferences.get_mut(&place.conference) else { return };
-        let Some(participant) = conference.participant(&place.who) else { return };
+        let Some(participant) = conference.participant_mut(&place.who) else { return };
+        if !participant.take_chat(now) {
+            return self.refuse(connection, ErrorId::RateLimited, "too many chat messages");
+        }
         let name = participant.shown.name.clone();
         let update = conference.history.say(&place.who, &name, text);
         let listeners = conference.listeners();

@@ -48,7 +48,9 @@ pub enum LinkFault {
     Replaced,
     /// Nothing, or something else, came where `hello` is due.
     HelloMissing,
-    /// The channel URL of `hello` is not an HTTP URL.
+    /// It has said hello on this link before.
+    SecondHello,
+    /// The channel URL of `hello` is not an `http://` URL.
     BadChannel,
 }
 
@@ -166,6 +168,8 @@ pub enum HttpRefusal {
     NotFound,
     /// 412: `If-Match` names an ICE generation that is over.
     WrongTag,
+    /// 429: more ICE restarts than a client needs.
+    RateLimited,
     /// 503: the conference holds as many as it may.
     ConferenceFull,
     /// 503: no bridge is fit, or it did not answer.

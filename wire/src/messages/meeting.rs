@@ -71,7 +71,8 @@ pub enum Update {
     Joined {
         /// Who this browser is in the conference.
         participant: EndpointId,
-        /// Secret for `join.resume`; a new one each time, valid for 30 s after the connection broke.
+        /// Secret for `join.resume`; a new one each time, valid for a while (`resume_grace_s`) after the
+        /// connection broke.
         resume: String,
         /// The conference's name, normalised.
         conference: String,
@@ -88,7 +89,7 @@ pub enum Update {
         ice_servers: Vec<IceServer>,
         /// Why.
         reason: AssignReason,
-        /// Counts the assignments: an offer made for an older one is answered with an error.
+        /// Counts the assignments.
         epoch: super::ids::Epoch,
     },
     /// The answer to an offer.

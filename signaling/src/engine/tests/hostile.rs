@@ -45,6 +45,24 @@ fn who_does_not_join_is_closed_after_five_seconds() {
 }
 
 #[test]
+fn secrets_that_are_tried_again_and_again_keep_no_socket_open() {
+    let mut world = World::new();
+    let guessing = world.open("daily");
+    for _ in 0..2 {
+        world.run(seconds(4));
+        assert_eq!(world.seen(guessing).closed, None);
+        world.request(guessing, join("Anna", Some("guess")));
+    }
+    assert_eq!(world.seen(guessing).errors(), [ErrorId::BadResume; 2]);
+    world.run(seconds(2));
+    assert_eq!(
+        world.seen(guessing).byes(),
+        [ByeReason::JoinTimeout],
+        "one more chance, not one more each time"
+    );
+}
+
+#[test]
 fn names_are_normalised_or_refused() {
     let mut world = World::new();
     for bad in ["", "   ", "\u{200b}", "a\0b", "a\u{1b}[31m"] {
@@ -117,6 +135,26 @@ fn chat_at_the_limit_passes_and_over_it_is_refused() {
 }
 
 #[test]
+fn a_flood_of_chat_is_refused_and_ends_nobody() {
+    let mut world = World::new();
+    let (anna, bert) = (world.join("daily", "Anna"), world.join("daily", "Bert"));
+    let say = |world: &mut World| world.request(anna, Request::Chat { text: "hi".to_owned() });
+    for _ in 0..300 {
+        say(&mut world);
+    }
+    assert_eq!(world.seen(anna).errors(), [ErrorId::RateLimited; 290]);
+    assert_eq!(world.seen(bert).chat().len(), 10);
+    assert!(world.seen(bert).errors().is_empty());
+    world.request(bert, Request::Chat { text: "one at a time".to_owned() });
+    world.run(seconds(1));
+    for _ in 0..10 {
+        say(&mut world);
+    }
+    assert_eq!(world.seen(bert).chat().len(), 13, "two more after a second, and the other's own");
+    assert!(world.browsers.values().all(|browser| browser.closed.is_none()));
+}
+
+#[test]
 fn a_conference_holds_as_many_as_it_may() {
     let mut world = World::with(FocusSettings { participants_max: 3, ..FocusSettings::default() });
     let browsers = ["1", "2", "3", "4"].map(|name| world.join("daily", name));
@@ -174,9 +212,18 @@ fn a_link_without_hello_is_closed_and_leaves_nothing() {
 }
 
 #[test]
+fn a_second_hello_on_a_link_closes_it() {
+    let mut world = World::new();
+    let link = world.bridge("a");
+    world.bridge_says(link, FromBridge::Hello(hello("b", "boot-1")));
+    assert_eq!(world.model(link).closed, Some(LinkFault::SecondHello));
+    assert!(world.focus.bridges().is_empty(), "neither of the two names stays");
+}
+
+#[test]
 fn a_channel_that_is_no_http_url_is_refused() {
     let mut world = World::new();
-    for channel in ["", "file:///etc/passwd", "gopher://a", "//a"] {
+    for channel in ["", "file:///etc/passwd", "gopher://a", "//a", "https://a"] {
         let link = world.bridge_as(Hello { channel: channel.to_owned(), ..hello("a", "boot-1") });
         assert_eq!(world.model(link).closed, Some(LinkFault::BadChannel), "{channel:?}");
     }

@@ -111,6 +111,7 @@ fn chat_history_comes_after_the_media_and_in_order() {
     let anna = world.join("daily", "Anna");
     for number in 0..60 {
         world.request(anna, Request::Chat { text: format!("line {number}") });
+        world.run(seconds(1));
     }
     let bert = world.join("daily", "Bert");
     world.request(anna, Request::Chat { text: "welcome".to_owned() });

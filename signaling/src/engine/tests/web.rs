@@ -77,6 +77,57 @@ fn a_pin_binds_the_slots_of_its_kind() {
 }
 
 #[test]
+fn an_ice_restart_keeps_the_pin_and_a_refused_one_keeps_the_credentials() {
+    let mut world = World::new();
+    let bridge = world.bridge("a");
+    let protocol = HttpProtocol::Whep;
+    let http = world.http(HttpRequest::Create {
+        conference: ConferenceName::parse("demo").unwrap(),
+        protocol,
+        sdp: viewing(),
+        pin: Some(SourceName::parse("0a1b2c3d-v1").unwrap()),
+    });
+    let (resource, _) = created(&world, http);
+    let ice = IceCredentials { ufrag: "new1".to_owned(), pwd: "n".repeat(24) };
+    world.model(bridge).refusal = Some(Refusal::BadParameters);
+    let http = world.http(HttpRequest::Restart { resource: resource.clone(), protocol, ice: ice.clone() });
+    assert_eq!(refused(&world, http), HttpRefusal::BadSdp);
+    let place = world.focus.resources[&resource].clone();
+    let held = |world: &World| {
+        let participant = world.focus.conferences[&place.conference].participant(&place.who).unwrap();
+        participant.http().unwrap().parameters.ice.ufrag.clone()
+    };
+    assert_eq!(held(&world), "EsAw");
+    world.model(bridge).refusal = None;
+    world.http(HttpRequest::Restart { resource, protocol, ice });
+    assert_eq!(held(&world), "new1");
+    let commands = &world.model(bridge).commands;
+    let pins = |index: usize| match &commands[index].body {
+        CommandBody::SetEndpoint { pins, .. } => pins.clone(),
+        other => panic!("{other:?}"),
+    };
+    assert!(pins(0).len() == 1 && pins(1) == pins(0) && pins(2) == pins(0));
+}
+
+#[test]
+fn a_loop_of_ice_restarts_is_limited() {
+    let mut world = World::new();
+    let bridge = world.bridge("a");
+    let http = post(&mut world, HttpProtocol::Whip, publishing());
+    let (resource, _) = created(&world, http);
+    let protocol = HttpProtocol::Whip;
+    let ice = IceCredentials { ufrag: "new1".to_owned(), pwd: "n".repeat(24) };
+    let mut restart = || {
+        let (resource, ice) = (resource.clone(), ice.clone());
+        world.http(HttpRequest::Restart { resource, protocol, ice })
+    };
+    let answers: Vec<HttpId> = (0..100).map(|_| restart()).collect();
+    assert!(matches!(world.answers[&answers[9]], HttpAnswer::Restarted { .. }));
+    assert!(answers[10..].iter().all(|http| refused(&world, *http) == HttpRefusal::RateLimited));
+    assert_eq!(world.model(bridge).commands.len(), 11);
+}
+
+#[test]
 fn deleting_the_resource_ends_the_participant_and_a_wrong_one_does_not() {
     let mut world = World::new();
     let bridge = world.bridge("a");
