@@ -38,6 +38,7 @@ pub struct Bridge {
     /// Endpoints by our own ufrag: one each, two during an ICE restart.
     pub(super) by_ufrag: HashMap<String, Place>,
     /// Endpoints by authenticated 5-tuple. The one look-up of a media packet.
+    /// Invariant: each valid path of an endpoint's ICE maps to that endpoint.
     by_path: HashMap<Path, Place>,
     pub(super) epochs: Epochs,
     pub(super) fx: Effects,
@@ -132,11 +133,11 @@ impl Bridge {
         }
     }
 
-    /// Another endpoint lives on `path`. Whoever forges a sender's address must not take its packets from it.
+    /// Another endpoint was heard on this very path just now. Whoever forges a sender's address must not take its packets from it.
     fn is_taken(&self, now: Instant, path: Path, place: Place) -> bool {
         let Some(other) = self.by_path.get(&path).filter(|other| **other != place) else { return false };
         let endpoint = &self.conferences[other.conference].endpoints[other.endpoint];
-        now + PATH_KEPT < endpoint.ice.consent_deadline() + PATH_KEPT_AFTER
+        endpoint.ice.heard_at(path).is_some_and(|heard_at| now < heard_at + PATH_KEPT)
     }
 
     /// Sends a check's answer, and takes over what the check has changed.
@@ -145,17 +146,18 @@ impl Bridge {
             self.fx.drop(DropReason::SendRingFull);
         }
         if let Some(evicted) = answer.evicted {
-            self.by_path.remove(&evicted);
+            self.unmap_path(place, evicted);
         }
         if let Some(retired) = &answer.retired_ufrag {
             self.by_ufrag.remove(retired);
             self.fx.counters.ice_restarts += 1;
         }
         if answer.is_new_path
-            && let Some(before) = self.by_path.insert(path, place)
+            && let Some(before) = self.by_path.insert(path, place).filter(|before| *before != place)
         {
-            // Whoever was silent here for so long is not here any more.
+            // Whoever was silent here for so long has left this path; it may live on another, or come back to this one.
             let endpoint = &mut self.conferences[before.conference].endpoints[before.endpoint];
+            endpoint.ice.forget_path(path);
             endpoint.down.path = endpoint.down.path.filter(|selected| *selected != path);
         }
         let endpoint = &mut self.conferences[place.conference].endpoints[place.endpoint];
@@ -167,6 +169,13 @@ impl Bridge {
             self.fx.counters.ice_succeeded += 1;
             let start = HandshakeCommand::Start(endpoint.parameters.fingerprints.clone());
             self.fx.outputs.push_back(Output::Handshake(endpoint.key, start));
+        }
+    }
+
+    /// Takes a path out of the index, unless it is another endpoint's.
+    fn unmap_path(&mut self, place: Place, path: Path) {
+        if self.by_path.get(&path) == Some(&place) {
+            self.by_path.remove(&path);
         }
     }
 
@@ -297,10 +306,7 @@ impl Bridge {
             self.by_ufrag.remove(ufrag);
         }
         for path in endpoint.ice.paths() {
-            // A path that another endpoint has taken over since is no longer this one's.
-            if self.by_path.get(&path) == Some(&place) {
-                self.by_path.remove(&path);
-            }
+            self.unmap_path(place, path);
         }
         if endpoint.phase != Phase::Waiting {
             self.fx.outputs.push_back(Output::Handshake(endpoint.key, HandshakeCommand::Stop));
@@ -317,6 +323,7 @@ impl Bridge {
         };
         self.fx.counters.conferences_completed += 1;
         self.fx.counters.conference_seconds += now.saturating_duration_since(conference.created).as_secs();
+        self.epochs.renew(now, &conference.id, conference.epoch);
         self.by_id.remove(&conference.id);
         self.conferences.remove(place);
     }
@@ -340,6 +347,5 @@ fn unmapped(path: Path) -> Path {
     Path { remote, local }
 }
 
-/// A browser checks its path every few seconds: one not heard for so long has left it.
-const PATH_KEPT: Duration = Duration::from_secs(30);
-const PATH_KEPT_AFTER: Duration = Duration::from_secs(5);
+/// RFC 7675, 5.1: a browser checks its path every 4 to 6 s. One not heard there for two checks has left it.
+const PATH_KEPT: Duration = Duration::from_secs(12);

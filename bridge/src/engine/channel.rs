@@ -24,6 +24,8 @@ pub(crate) struct Channel {
     is_open: bool,
     messages: TokenBucket,
     bytes: TokenBucket,
+    /// Changes of what its sources show.
+    video_types: TokenBucket,
     /// Messages that came too fast since the last one that did not.
     refused: u32,
 }
@@ -35,6 +37,7 @@ impl Channel {
             is_open: false,
             messages: TokenBucket::new(now, MESSAGES_PER_SECOND, MESSAGES_BURST),
             bytes: TokenBucket::new(now, BYTES_PER_SECOND, BYTES_BURST),
+            video_types: TokenBucket::new(now, VIDEO_TYPES_PER_SECOND, VIDEO_TYPES_BURST),
             refused: 0,
         }
     }
@@ -47,7 +50,7 @@ impl Channel {
     /// A message of so many bytes may be looked at.
     fn admit(&mut self, now: Instant, length: usize) -> bool {
         let is_admitted = self.messages.take(now, 1) && self.bytes.take(now, length);
-        self.refused = if is_admitted { 0 } else { self.refused + 1 };
+        self.refused = if is_admitted { 0 } else { self.refused.saturating_add(1) };
         is_admitted
     }
 }
@@ -138,14 +141,24 @@ impl Conference {
         self.tell_those(is_receiver, &FromBridge::EndpointStats(stats), fx);
     }
 
-    /// An endpoint speaks only about its own sources.
+    /// An endpoint speaks only about its own video sources. Each change seats everybody anew, so they are rationed.
     fn change_video_type(&mut self, now: Instant, place: usize, change: SourceVideoType, fx: &mut Effects) {
-        let own = self.endpoints[place].up.sources.iter().copied();
-        let Some(source) = own.into_iter().find(|source| self.sources[*source].name == change.source_name)
-        else {
+        let is_meant = |source: &usize| {
+            let source = &self.sources[*source];
+            source.name == change.source_name && source.kind == MediaKind::Video
+        };
+        let endpoint = &mut self.endpoints[place];
+        let Some(source) = endpoint.up.sources.iter().copied().find(is_meant) else {
             fx.counters.channel_messages_refused += 1;
             return;
         };
+        if self.sources[source].video_type == change.video_type {
+            return;
+        }
+        if !endpoint.channel.video_types.take(now, 1) {
+            fx.counters.channel_messages_refused += 1;
+            return;
+        }
         self.sources[source].video_type = change.video_type;
         let endpoint_id = Some(self.endpoints[place].id.clone());
         let message = FromBridge::SourceVideoTypeMessage(SourceVideoType { endpoint_id, ..change });
@@ -257,6 +270,10 @@ const BYTES_PER_SECOND: u32 = 64 * 1024;
 
 /// Two of the largest frames at once.
 const BYTES_BURST: u32 = 128 * 1024;
+
+/// A person starts or stops sharing; five at once are a page that sets up its tracks.
+const VIDEO_TYPES_PER_SECOND: u32 = 1;
+const VIDEO_TYPES_BURST: u32 = 5;
 
 /// A browser that is refused so often in a row does not listen: its channel is closed (HOSTILE C04).
 const REFUSED_MAX: u32 = 500;

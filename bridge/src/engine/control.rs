@@ -119,21 +119,25 @@ impl Bridge {
     ) -> Result<Outcome, Refused> {
         let found =
             self.conferences[place].place_of(&id).map(|endpoint| Place { conference: place, endpoint });
-        let Some(found) = found else { return self.add_endpoint(now, (place, id), parameters, pins) };
+        let Some(found) = found else { return Ok(self.add_endpoint(now, (place, id), parameters, pins)) };
         let endpoint = &self.conferences[place].endpoints[found.endpoint];
         let before = &endpoint.parameters;
         if before.fingerprints != parameters.fingerprints {
             // Another certificate is another browser, or the same one after a reload: nothing of the old one is left.
             self.take_out(now, found);
-            return self.add_endpoint(now, (place, id), parameters, pins);
+            return Ok(self.add_endpoint(now, (place, id), parameters, pins));
         }
         if *before == parameters && endpoint.pins == pins {
             return Ok(self.transport(found));
         }
+        if !endpoint.has_streams_for(&parameters.medias) {
+            // One browser's own limit: `Full` would say that there is no place for anybody.
+            return Err((Refusal::BadParameters, "too many m-lines have been slots".to_owned()));
+        }
         if before.ice != parameters.ice {
             self.restart_ice(found, &parameters);
         }
-        self.set_medias(now, found, parameters, pins)
+        Ok(self.set_medias(now, found, parameters, pins))
     }
 
     /// Makes a new endpoint. Whatever it needs for life is fixed here: its key, its password, its reporter.
@@ -143,7 +147,7 @@ impl Bridge {
         (place, id): (usize, EndpointId),
         parameters: EndpointParameters,
         pins: Vec<SlotPin>,
-    ) -> Result<Outcome, Refused> {
+    ) -> Outcome {
         let local = ice::credentials(&mut self.fx.random);
         let ufrag = local.ufrag.clone();
         let ice = IceLite::new(local, &parameters.ice, now);
@@ -171,13 +175,10 @@ impl Bridge {
         place: Place,
         parameters: EndpointParameters,
         pins: Vec<SlotPin>,
-    ) -> Result<Outcome, Refused> {
+    ) -> Outcome {
         let conference = &mut self.conferences[place.conference];
-        if !conference.set_medias(now, place.endpoint, (parameters, pins), &mut self.fx) {
-            // One browser's own limit: `Full` would say that there is no place for anybody.
-            return Err((Refusal::BadParameters, "too many m-lines have been slots".to_owned()));
-        }
-        Ok(self.transport(place))
+        conference.set_medias(now, place.endpoint, (parameters, pins), &mut self.fx);
+        self.transport(place)
     }
 
     /// RFC 8445, 9: new credentials on both sides. Media flows on the old path until the browser nominates one under
@@ -221,26 +222,35 @@ impl Bridge {
 /// The newest epoch seen of conferences, held or not. Indexed by conference.
 #[derive(Debug, Default)]
 pub(crate) struct Epochs {
-    newest: HashMap<ConferenceId, Epoch>,
-    /// In the order in which they were noted first.
+    /// Each with the instant at which it was noted first, or its conference ended.
+    newest: HashMap<ConferenceId, (Epoch, Instant)>,
+    /// In the order of those instants; an entry is void when its conference has a later one.
     noted: VecDeque<(Instant, ConferenceId)>,
 }
 
 impl Epochs {
     fn newest(&self, conference: &ConferenceId) -> Option<Epoch> {
-        self.newest.get(conference).copied()
+        self.newest.get(conference).map(|(epoch, _)| *epoch)
     }
 
     fn note(&mut self, now: Instant, conference: &ConferenceId, epoch: Epoch) {
-        if self.newest.insert(conference.clone(), epoch).is_none() {
-            self.noted.push_back((now, conference.clone()));
+        if self.newest(conference) != Some(epoch) {
+            self.renew(now, conference, epoch);
         }
+    }
+
+    /// From `now` on it is remembered for its full time: nothing holds it any more, or it was not known.
+    pub(super) fn renew(&mut self, now: Instant, conference: &ConferenceId, epoch: Epoch) {
+        self.newest.insert(conference.clone(), (epoch, now));
+        self.noted.push_back((now, conference.clone()));
         while let Some((at, oldest)) = self.noted.front() {
             let is_old = now.saturating_duration_since(*at) > EPOCH_AGE_MAX;
             if !is_old && self.noted.len() <= EPOCHS_MAX {
                 break;
             }
-            self.newest.remove(oldest);
+            if self.newest.get(oldest).is_some_and(|(_, noted)| noted == at) {
+                self.newest.remove(oldest);
+            }
             self.noted.pop_front();
         }
     }

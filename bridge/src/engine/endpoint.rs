@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use slab::Slab;
 use wire::messages::ids::EndpointId;
 use wire::messages::link::SlotPin;
-use wire::messages::media::{EndpointParameters, Media, MediaKind};
+use wire::messages::media::{EndpointParameters, Media, MediaKind, MediaRole};
 use wire::rtp::Ssrc;
 use wire::srtp::{Opener, Profile, Sealer, SessionKeys};
 
@@ -127,9 +127,12 @@ impl Endpoint {
         self.slots.insert(Slot::new(media, (ssrc, rtx_ssrc), &mut fx.random))
     }
 
-    /// How many m-lines have ever been slots.
-    pub(crate) fn slots_ever(&self) -> usize {
-        self.slots.len() + self.parked.len()
+    /// Whether it has not used up its streams: what is a slot, or was one and is parked, needs no new ones.
+    pub(crate) fn has_streams_for(&self, medias: &[Media]) -> bool {
+        let ever = || self.slots.iter().map(|(_, slot)| slot).chain(&self.parked);
+        let is_known = |media: &Media| ever().any(|slot| slot.mid == media.mid && slot.kind == media.kind);
+        let new = medias.iter().filter(|media| media.role == MediaRole::Slot && !is_known(media)).count();
+        ever().count() + new <= SLOTS_EVER_MAX
     }
 
     /// The place of the slot whose media or retransmission stream this is.
@@ -207,6 +210,9 @@ impl Endpoint {
         self.slots.iter().map(|(_, slot)| slot.fraction_lost).max().unwrap_or(0)
     }
 }
+
+/// Twice as many as a description has m-lines: a browser that keeps making new ones has to come anew.
+const SLOTS_EVER_MAX: usize = 128;
 
 /// What the channel's contract says.
 const PASSWORD_CHARACTERS: usize = 24;

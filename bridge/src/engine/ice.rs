@@ -144,6 +144,17 @@ impl IceLite {
         self.paths.iter().any(|valid| valid.path == path)
     }
 
+    /// When a check or an authentic packet last came on a valid path.
+    pub(crate) fn heard_at(&self, path: Path) -> Option<Instant> {
+        self.paths.iter().find(|valid| valid.path == path).map(|valid| valid.heard_at)
+    }
+
+    /// The path is another endpoint's now. If it was the selected one, nothing is selected until a path is nominated.
+    pub(crate) fn forget_path(&mut self, path: Path) {
+        self.is_selected &= self.selected() != Some(path);
+        self.paths.retain(|valid| valid.path != path);
+    }
+
     /// Every valid path, the selected one first.
     pub(crate) fn paths(&self) -> impl Iterator<Item = Path> + '_ {
         self.paths.iter().map(|valid| valid.path)
@@ -209,7 +220,7 @@ impl IceLite {
         }
         // RFC 8445, 7.3.1.1: a lite agent is always the controlled one.
         if message.attribute(AttributeKind::ICE_CONTROLLED).is_some() {
-            self.role_conflicts += 1;
+            self.role_conflicts = self.role_conflicts.saturating_add(1);
             if self.role_conflicts > ROLE_CONFLICTS_MAX {
                 return Err(DropReason::StunRoleConflict);
             }

@@ -107,6 +107,21 @@ fn credentials_are_long_ice_chars_and_never_the_same() {
 }
 
 #[test]
+fn a_forgotten_path_is_selected_no_more_and_is_new_when_it_comes_back() {
+    let mut world = World::connected();
+    world.answer(path(2), Check::Plain);
+    world.ice.forget_path(path(2));
+    assert_eq!((world.ice.selected(), world.ice.heard_at(path(2))), (Some(path(1)), None));
+    world.answer(path(2), Check::Plain);
+    world.ice.forget_path(path(1));
+    assert_eq!((world.ice.selected(), world.ice.is_validated(path(1))), (None, false));
+    assert_eq!(world.packet(path(1)), None);
+    let answer = world.answer(path(1), Check::Nominating);
+    assert_eq!((answer.is_new_path, answer.selected), (true, Some(path(1))));
+    assert_eq!(world.ice.heard_at(path(1)), Some(world.now));
+}
+
+#[test]
 fn a_check_is_answered_with_the_address_it_came_from() {
     let mut world = World::new();
     let answer = world.answer(path(1), Check::Plain);

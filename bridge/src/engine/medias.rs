@@ -13,20 +13,15 @@ use super::slot::Slot;
 use super::source::Source;
 
 impl Conference {
-    /// Makes the endpoint at `place` what `parameters` say, which have been checked. False, and nothing is changed, when
-    /// it has used up its streams.
+    /// Makes the endpoint at `place` what `parameters` say, which have been checked and for which it has streams.
     pub(crate) fn set_medias(
         &mut self,
         now: Instant,
         place: usize,
         (parameters, pins): (EndpointParameters, Vec<SlotPin>),
         fx: &mut Effects,
-    ) -> bool {
+    ) {
         let endpoint = &mut self.endpoints[place];
-        let new_slots = parameters.medias.iter().filter(|media| media.role == MediaRole::Slot).count();
-        if endpoint.slots_ever() + new_slots > SLOTS_EVER_MAX {
-            return false;
-        }
         let before = std::mem::replace(&mut endpoint.parameters, parameters.clone());
         endpoint.pins.clone_from(&pins);
         let mut is_publishing_changed = self.remove_departed(place, &parameters.medias, fx);
@@ -55,7 +50,6 @@ impl Conference {
             // A thousand viewers may come at once: each looks for its own seats only.
             self.seat_one(now, place, fx);
         }
-        true
     }
 
     /// Takes away the sources and slots that the description no longer has, or has differently. True when a source went.
@@ -139,6 +133,3 @@ impl Conference {
         up.ids = ids;
     }
 }
-
-/// Twice as many as a description has m-lines: a browser that keeps making new ones has to come anew.
-const SLOTS_EVER_MAX: usize = 128;

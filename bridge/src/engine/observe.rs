@@ -67,16 +67,15 @@ impl Conference {
     }
 
     fn add_endpoint_to(&self, now: Instant, endpoint: &Endpoint, stats: &mut EngineStats) {
-        let is_sending = |kind| {
-            let own = endpoint.up.sources.iter().filter_map(|place| self.sources.get(*place));
-            own.into_iter().any(|source| source.kind == kind && source.is_sending(now))
-        };
+        let own = || endpoint.up.sources.iter().filter_map(|place| self.sources.get(*place));
+        let is_audible = own().any(|source| source.kind == MediaKind::Audio && source.is_audible(now));
+        let is_seen = own().any(|source| source.kind == MediaKind::Video && source.is_sending(now));
         let is_connected = endpoint.phase == Phase::Connected;
         let is_settled = now.saturating_duration_since(endpoint.created) > CHANNEL_DELAY;
         stats.endpoints_connected += u64::from(is_connected);
         stats.receive_only_endpoints += u64::from(endpoint.up.sources.is_empty());
-        stats.endpoints_sending_audio += u64::from(is_sending(MediaKind::Audio));
-        stats.endpoints_sending_video += u64::from(is_sending(MediaKind::Video));
+        stats.endpoints_sending_audio += u64::from(is_audible);
+        stats.endpoints_sending_video += u64::from(is_seen);
         stats.endpoints_with_high_outgoing_loss += u64::from(endpoint.fraction_lost() > HIGH_LOSS);
         stats.endpoints_without_channel +=
             u64::from(is_connected && is_settled && !endpoint.channel.is_open());

@@ -141,8 +141,12 @@ impl Slot {
 
     /// Finds the payload types anew, after either side has changed them.
     pub(crate) fn remap(&mut self, source: &Source) {
-        if let Some(filling) = &mut self.filling {
-            filling.mapping = formats::map(&source.formats, &self.formats, &self.codecs);
+        let Some(filling) = &mut self.filling else { return };
+        let mapping = formats::map(&source.formats, &self.formats, &self.codecs);
+        if mapping != filling.mapping {
+            filling.mapping = mapping;
+            // Older packets were noted by their place in the old list: they would go out under another codec's number.
+            self.resend_from = self.continuity.highest() + 1;
         }
     }
 

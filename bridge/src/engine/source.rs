@@ -4,7 +4,8 @@ use std::time::{Duration, Instant};
 
 use wire::messages::ids::{Mid, Rid, SourceName};
 use wire::messages::media::{CodecParameters, Media, MediaKind, SourceParameters, VideoType};
-use wire::rtp::SequenceExtender;
+use wire::rtcp::{NtpTime, ReportBlock};
+use wire::rtp::{SequenceExtender, Ssrc};
 
 use super::cache::{CacheSize, PacketCache};
 use super::drop_reason::DropReason;
@@ -177,7 +178,9 @@ impl Source {
             return;
         }
         let generation = before.generation + 1;
+        let (expected, lost) = (before.reception.expected(), before.reception.lost());
         let mut layer = Layer::new(self, usize::from(index), self.layers.len());
+        (layer.reception.expected_before, layer.reception.lost_before) = (expected, lost);
         layer.generation = generation;
         layer.ssrc = Some(ssrc);
         self.layers[usize::from(index)] = layer;
@@ -229,6 +232,12 @@ impl Source {
         heard.is_some_and(|at| now.saturating_duration_since(at) <= SOURCE_SILENCE)
     }
 
+    /// Some packet that was not silent came within the last seconds.
+    pub(crate) fn is_audible(&self, now: Instant) -> bool {
+        let audible = self.layers.iter().filter_map(|layer| layer.audible_at).max();
+        audible.is_some_and(|at| now.saturating_duration_since(at) <= SOURCE_SILENCE)
+    }
+
     /// No longer shows itself in this slot.
     pub(crate) fn remove_receiver(&mut self, receiver: Receiver) {
         self.receivers.retain(|each| *each != receiver);
@@ -249,11 +258,13 @@ pub(crate) struct Layer {
     pub extender: SequenceExtender,
     pub cache: PacketCache<Notes>,
     pub losses: LossTracker,
-    pub reception: ReceptionStats,
+    pub reception: Reception,
     pub clock: StreamClock,
     pub key_frames: KeyFrameRequests,
     /// When its last packet came.
     pub heard_at: Option<Instant>,
+    /// When its last packet came that was not silent, or did not say.
+    audible_at: Option<Instant>,
     newest_timestamp: Option<u32>,
 }
 
@@ -271,15 +282,16 @@ impl Layer {
             extender: SequenceExtender::new(),
             cache: PacketCache::new(size),
             losses: LossTracker::default(),
-            reception: ReceptionStats::new(clock_rate_hz),
+            reception: Reception::new(clock_rate_hz),
             clock: StreamClock::new(clock_rate_hz),
             key_frames: KeyFrameRequests::default(),
             heard_at: None,
+            audible_at: None,
             newest_timestamp: None,
         }
     }
 
-    /// Notes an opened media packet. The error says why it must not be forwarded.
+    /// Notes a media packet that was opened into the cache. The error says why it must not be forwarded.
     pub(crate) fn note_media(
         &mut self,
         now: Instant,
@@ -289,11 +301,52 @@ impl Layer {
         self.extender.commit(ext_seq);
         self.heard_at = Some(now);
         self.reception.handle_packet(now, ext_seq, timestamp);
+        let level = self.cache.packet(ext_seq).and_then(|cached| cached.meta.level_dbov());
+        if level.is_none_or(|level| level < SILENT_DBOV) {
+            self.audible_at = Some(now);
+        }
         match self.losses.handle_packet(now, ext_seq) {
             // Once forwarded, or given up for a key frame: neither is to be forwarded now.
             Arrival::Late => Err(DropReason::Duplicate),
             arrival => Ok(arrival),
         }
+    }
+}
+
+/// What came of a layer. Reports speak of the stream it is now; the totals of all that were it, so that they only grow.
+pub(crate) struct Reception {
+    stream: ReceptionStats,
+    expected_before: u64,
+    lost_before: u64,
+}
+
+impl Reception {
+    fn new(clock_rate_hz: u32) -> Self {
+        Self { stream: ReceptionStats::new(clock_rate_hz), expected_before: 0, lost_before: 0 }
+    }
+
+    fn handle_packet(&mut self, now: Instant, ext_seq: u64, timestamp: u32) {
+        self.stream.handle_packet(now, ext_seq, timestamp);
+    }
+
+    /// Notes a sender report of the stream.
+    pub(crate) fn handle_sender_report(&mut self, now: Instant, ntp: NtpTime) {
+        self.stream.handle_sender_report(now, ntp);
+    }
+
+    /// What to report of the stream; `None` before its first packet.
+    pub(crate) fn report_block(&mut self, now: Instant, ssrc: Ssrc) -> Option<ReportBlock> {
+        self.stream.report_block(now, ssrc)
+    }
+
+    /// How many packets should have arrived by now.
+    pub(crate) fn expected(&self) -> u64 {
+        self.expected_before + self.stream.expected()
+    }
+
+    /// How many of them did not.
+    pub(crate) fn lost(&self) -> u64 {
+        self.lost_before + self.stream.lost()
     }
 }
 
@@ -332,6 +385,9 @@ const FRAMES_ELSEWHERE: u8 = 6;
 
 /// A track muted by its sender falls silent; opus in DTX still sends every 400 ms.
 const SOURCE_SILENCE: Duration = Duration::from_secs(3);
+
+/// RFC 6464, 3: digital silence, as of a muted microphone.
+const SILENT_DBOV: u8 = 127;
 
 /// A key frame takes a round trip to come: asking twice within one would only fetch two.
 const REQUEST_PAUSE: Duration = Duration::from_millis(200);

@@ -94,7 +94,7 @@ pub struct EngineStats {
     pub inactive_endpoints: u64,
     /// Endpoints that publish nothing.
     pub receive_only_endpoints: u64,
-    /// Endpoints whose audio arrived within the last seconds.
+    /// Endpoints whose audio, other than silence, arrived within the last seconds.
     pub endpoints_sending_audio: u64,
     /// Endpoints whose video arrived within the last seconds.
     pub endpoints_sending_video: u64,

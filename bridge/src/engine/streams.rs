@@ -78,9 +78,12 @@ impl StreamTable {
     /// Takes what the description says, in place of what the one before said.
     pub(crate) fn announce(&mut self, announced: Vec<(u32, Binding)>) {
         for (ssrc, binding) in &announced {
-            // A stream that paused while its m-line was off goes on under the same number.
-            if let Some(position) = self.position(*ssrc) {
-                self.streams[position].binding = *binding;
+            // A stream that comes back under its old number is a new one to its source: its next packet begins it. Only
+            // the replay window is kept.
+            if let Some(position) = self.position(*ssrc)
+                && self.streams[position].binding != *binding
+            {
+                self.streams[position].binding = Binding::Ended;
             }
         }
         self.announced = announced;
@@ -158,14 +161,18 @@ mod tests {
     }
 
     #[test]
-    fn a_source_that_comes_back_under_its_old_numbers_is_known_again() {
+    fn a_source_that_comes_back_under_its_old_numbers_begins_anew_and_one_that_stayed_goes_on() {
         let mut table = StreamTable::default();
         let binding = Binding::Media { source: 0, layer: 0 };
         table.announce(vec![(10, binding)]);
         table.insert(10, binding, ReplayWindow::new());
         table.end_source(0);
         assert_eq!((table.announced(10), table.binding(10)), (None, Some(Binding::Ended)));
-        table.announce(vec![(10, Binding::Media { source: 5, layer: 0 })]);
-        assert_eq!(table.binding(10), Some(Binding::Media { source: 5, layer: 0 }));
+        let again = Binding::Media { source: 5, layer: 0 };
+        table.announce(vec![(10, again)]);
+        assert_eq!((table.announced(10), table.binding(10)), (Some(again), Some(Binding::Ended)));
+        table.rebind(0, again);
+        table.announce(vec![(10, again)]);
+        assert_eq!(table.binding(10), Some(again));
     }
 }

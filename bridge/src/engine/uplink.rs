@@ -36,6 +36,8 @@ pub(crate) struct Uplink {
     /// Windows of the browser's RTCP senders, by SSRC. Few: a browser has one or two for each m-line.
     rtcp_windows: Vec<(u32, ReplayWindow)>,
     allowance: TokenBucket,
+    /// Apart from the media's: a byte of RTCP costs far more work than one of media.
+    rtcp_allowance: TokenBucket,
     /// Streams it may still begin: each costs a cache.
     beginnings: TokenBucket,
 }
@@ -74,6 +76,7 @@ impl Uplink {
             clock: SenderClock::default(),
             rtcp_windows: Vec::new(),
             allowance: TokenBucket::new(now, BYTES_PER_SECOND, BYTES_BURST),
+            rtcp_allowance: TokenBucket::new(now, RTCP_BYTES_PER_SECOND, RTCP_BYTES_BURST),
             beginnings: TokenBucket::new(now, BEGINNINGS_PER_SECOND, STREAMS_MAX as u32),
         }
     }
@@ -162,7 +165,7 @@ impl Uplink {
     ) -> Result<(), DropReason> {
         let opener = self.opener.as_ref().ok_or(DropReason::NoKeys)?;
         let Some(&[a, b, c, d]) = datagram.get(4..8) else { return Err(DropReason::RtcpMalformed) };
-        if !self.allowance.take(now, datagram.len()) {
+        if !self.rtcp_allowance.take(now, datagram.len()) {
             return Err(DropReason::OverRate);
         }
         let ssrc = u32::from_be_bytes([a, b, c, d]);
@@ -322,6 +325,13 @@ const BYTES_PER_SECOND: u32 = 25_000_000 / 8;
 
 /// One second of that at once: a browser that was held up may catch up.
 const BYTES_BURST: u32 = BYTES_PER_SECOND;
+
+/// 1 Mbit/s: ten times the feedback on twenty pictures. Four bytes of it may ask for seventeen packets, so a flood must
+/// end long before the media's bound.
+const RTCP_BYTES_PER_SECOND: u32 = 1_000_000 / 8;
+
+/// Half a second of that at once, as after a line that was held up.
+const RTCP_BYTES_BURST: u32 = 64 * 1024;
 
 /// Above what anybody can click.
 const BEGINNINGS_PER_SECOND: u32 = 1;

@@ -144,3 +144,40 @@ fn large_messages_are_bounded_by_bytes() {
     }
     assert_eq!(world.told(two, "EndpointMessage").len(), 2);
 }
+
+fn shows(source: &str, video_type: &str) -> String {
+    format!(
+        r#"{{"colibriClass":"SourceVideoTypeMessage","videoType":"{video_type}","sourceName":"{source}"}}"#
+    )
+}
+
+#[test]
+fn what_a_source_shows_is_told_when_it_changes_and_not_more_than_once_a_second() {
+    let (mut world, one, two, _) = meeting();
+    let video = world.browsers[one].video();
+    let refused = world.stats().counters.channel_messages_refused;
+    for _ in 0..20 {
+        world.say(one, &shows(&video, "CAMERA"));
+    }
+    assert_eq!(world.told(two, "SourceVideoTypeMessage").len(), 0, "it is a camera already");
+    assert_eq!(world.stats().counters.channel_messages_refused, refused);
+    for turn in 0..40 {
+        world.say(one, &shows(&video, if turn % 2 == 0 { "DESKTOP" } else { "CAMERA" }));
+    }
+    // The fifth change leaves it a screen, so of the rest every second one asks for nothing.
+    assert_eq!(world.told(two, "SourceVideoTypeMessage").len(), 5);
+    assert_eq!(world.stats().counters.channel_messages_refused - refused, 18);
+    world.run(secs(1));
+    world.say(one, &shows(&video, "CAMERA"));
+    let last = world.told(two, "SourceVideoTypeMessage").pop().unwrap();
+    assert_eq!((last["videoType"].as_str(), last["endpointId"].as_str()), (Some("CAMERA"), Some("00000001")));
+}
+
+#[test]
+fn a_microphone_shows_nothing() {
+    let (mut world, one, two, _) = meeting();
+    let (audio, refused) = (world.browsers[one].audio(), world.stats().counters.channel_messages_refused);
+    world.say(one, &shows(&audio, "DESKTOP"));
+    assert_eq!(world.stats().counters.channel_messages_refused - refused, 1);
+    assert_eq!(world.told(two, "SourceVideoTypeMessage").len(), 0);
+}

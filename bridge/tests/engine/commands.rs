@@ -98,6 +98,29 @@ fn the_epoch_of_an_ended_conference_is_remembered() {
 }
 
 #[test]
+fn the_epoch_of_a_long_conference_is_remembered_from_its_end() {
+    let mut world = World::new();
+    world.epoch = Epoch(9);
+    world.join(Browser::watcher(1));
+    world.run(secs(3_700));
+    assert_eq!(world.stats().endpoints_connected, 1);
+    world.command(CommandBody::EndConference);
+    world.browsers.clear();
+    for wait in [1, 3_500] {
+        world.run(secs(wait));
+        // Each other conference lets time pass in the memory as well.
+        let letter = if wait == 1 { 'b' } else { 'c' };
+        world.command_in(conference_id(letter), Epoch(1), CommandBody::EndConference);
+        let outcome = world.command_in(conference_id('a'), Epoch(8), set(&Browser::talker(2)));
+        assert_eq!(refusal(&outcome), Some(Refusal::StaleEpoch), "after {wait} s");
+    }
+    world.run(secs(200));
+    world.command_in(conference_id('d'), Epoch(1), CommandBody::EndConference);
+    let outcome = world.command_in(conference_id('a'), Epoch(8), set(&Browser::talker(2)));
+    assert!(matches!(outcome, Outcome::Transport(_)), "an hour after its end nobody speaks of it any more");
+}
+
+#[test]
 fn a_newer_epoch_elsewhere_stops_the_conference_here() {
     let mut world = World::new();
     world.join(Browser::talker(1));
@@ -247,4 +270,58 @@ fn a_reloaded_page_takes_its_endpoints_place() {
     assert_eq!(world.stats().endpoints, 2);
     let video = world.browsers[other].video();
     assert!(world.browsers[reloaded].frames_of(&video) > 50);
+}
+
+/// The browser's own m-lines without its slots, and `count` slots whose mids begin with `prefix`.
+fn with_slots_called(browser: &Browser, prefix: &str, count: usize) -> EndpointParameters {
+    let mut parameters = browser.parameters();
+    let slot = parameters.medias.last().unwrap().clone();
+    parameters.medias.retain(|media| media.role != MediaRole::Slot);
+    parameters.medias.extend((0..count).map(|number| {
+        let mid = Mid::parse(format!("{prefix}{number}")).unwrap();
+        wire::messages::media::Media { mid, ..slot.clone() }
+    }));
+    parameters
+}
+
+#[test]
+fn who_makes_ever_new_slots_is_refused_and_goes_on_as_before() {
+    let mut world = World::new();
+    let (one, other) = (world.join(Browser::talker(1)), world.join(Browser::talker(2)));
+    world.run(secs(2));
+    let before = world.set_endpoint(one);
+    for prefix in ["a", "b"] {
+        let parameters = with_slots_called(&world.browsers[one], prefix, 60);
+        let outcome = world.command(set_with(&Browser::talker(1), parameters));
+        assert!(matches!(outcome, Outcome::Transport(_)), "{outcome:?}");
+    }
+    for prefix in ["c", "d", "e"] {
+        let mut parameters = with_slots_called(&world.browsers[one], prefix, 60);
+        parameters.ice.ufrag = format!("restarted-{prefix}");
+        let outcome = world.command(set_with(&Browser::talker(1), parameters));
+        assert_eq!(refusal(&outcome), Some(Refusal::BadParameters));
+    }
+    assert_eq!(world.set_endpoint(one), before, "its first slots and its ICE are what they were");
+    let video = world.browsers[one].video();
+    let frames = world.browsers[other].frames_of(&video);
+    world.run(secs(40));
+    let after = world.browsers[other].frames_of(&video);
+    assert!(after - frames > 900, "{frames} {after}");
+    assert_eq!((world.stats().endpoints, world.stats().counters.ice_restarts), (2, 0));
+}
+
+#[test]
+fn many_parked_slots_do_not_keep_a_browser_from_negotiating() {
+    let mut world = World::new();
+    let browser = Browser::talker(1);
+    for (prefix, count) in [("parked", 23), ("live", 53)] {
+        let outcome = world.command(set_with(&browser, with_slots_called(&browser, prefix, count)));
+        assert!(matches!(outcome, Outcome::Transport(_)), "{outcome:?}");
+    }
+    for restart in 0..10 {
+        let mut parameters = with_slots_called(&browser, "live", 53);
+        parameters.ice.ufrag = format!("restart-{restart}");
+        let outcome = world.command(set_with(&browser, parameters));
+        assert!(matches!(outcome, Outcome::Transport(_)), "{outcome:?}");
+    }
 }

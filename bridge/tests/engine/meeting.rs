@@ -3,7 +3,7 @@
 use wire::messages::link::EndpointEvent;
 
 use crate::world::browser::Browser;
-use crate::world::{World, secs};
+use crate::world::{World, ms, secs};
 
 #[test]
 fn three_participants_see_and_hear_each_other() {
@@ -27,4 +27,20 @@ fn three_participants_see_and_hear_each_other() {
     }
     let connected = world.notices.iter().filter(|notice| notice.event == EndpointEvent::Connected).count();
     assert_eq!((connected, world.notices.len()), (3, 3));
+}
+
+#[test]
+fn a_muted_microphone_does_not_count_as_sending_audio() {
+    let mut world = World::new();
+    let (muted, _) = (world.join(Browser::talker(1)), world.join(Browser::talker(2)));
+    world.run(secs(2));
+    assert_eq!(world.stats().endpoints_sending_audio, 2);
+    world.browsers[muted].microphone().level_dbov = 127;
+    world.run(secs(2));
+    assert_eq!(world.stats().endpoints_sending_audio, 2, "between sentences nobody is muted");
+    world.run(secs(2));
+    assert_eq!((world.stats().endpoints_sending_audio, world.stats().endpoints_sending_video), (1, 2));
+    world.browsers[muted].microphone().level_dbov = 126;
+    world.run(ms(100));
+    assert_eq!(world.stats().endpoints_sending_audio, 2);
 }

@@ -152,6 +152,29 @@ fn a_source_that_ends_is_told_to_those_who_saw_it() {
 }
 
 #[test]
+fn a_source_that_comes_back_under_its_old_ssrc_is_asked_for_a_key_frame_and_shown_to_a_newcomer() {
+    let mut world = World::new();
+    let (sender, watcher) = (world.join(Browser::talker(1)), world.join(Browser::watcher(2)));
+    world.run(secs(2));
+    let video = world.browsers[sender].video();
+    for turn in 0..2 {
+        let camera = world.browsers[sender].streams.pop().expect("a camera");
+        world.set_endpoint(sender);
+        world.run(secs(2));
+        world.browsers[sender].streams.push(camera);
+        world.set_endpoint(sender);
+        let asked_before = world.browsers[sender].camera().key_frame_requests.len();
+        world.run(secs(2));
+        assert!(world.browsers[sender].camera().key_frame_requests.len() > asked_before, "turn {turn}");
+        assert_eq!(shown_lately(&world, watcher, secs(1)), std::slice::from_ref(&video), "turn {turn}");
+    }
+    let newcomer = world.join(Browser::watcher(3));
+    world.run(secs(2));
+    assert!(world.browsers[newcomer].frames_of(&video) > 30);
+    world.browsers[newcomer].slots.values().for_each(|slot| slot.assert_continuous());
+}
+
+#[test]
 fn a_shared_screen_comes_before_cameras() {
     let mut world = World::new();
     let receiver = world.join(Browser::watcher(9).with_slots(1, 1));

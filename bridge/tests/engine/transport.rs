@@ -221,6 +221,44 @@ fn nobody_takes_a_living_endpoints_address() {
     assert_eq!(world.dropped(DropReason::SrtpBadTag), 0);
 }
 
+/// From another address at once, with a check of it.
+fn move_to(world: &mut World, place: usize, path: Path) {
+    world.browsers[place].path = path;
+    let check = world.browsers[place].check(true).into_iter().collect();
+    world.send_all(place, check);
+}
+
+#[test]
+fn a_path_that_was_left_serves_another_and_then_its_first_endpoint_again() {
+    let mut world = World::new();
+    let (mover, other) = (world.join(Browser::talker(1)), world.join(Browser::talker(2)));
+    world.run(secs(2));
+    let shared = world.browsers[mover].path;
+    move_to(&mut world, mover, Path { remote: ([198, 51, 100, 1], 1_234).into(), ..shared });
+    world.run(secs(20));
+    let mut newcomer = Browser::talker(3);
+    newcomer.path = shared;
+    let newcomer = world.join(newcomer);
+    world.run(secs(3));
+    let videos = [mover, other, newcomer].map(|place| world.browsers[place].video());
+    let frames = |world: &World, place: usize, video: usize| world.browsers[place].frames_of(&videos[video]);
+    assert_eq!(world.dropped(DropReason::PathTaken), 0);
+    assert!(frames(&world, newcomer, 1) > 50 && frames(&world, other, 2) > 50);
+    assert!(frames(&world, mover, 1) > 600, "the first one lives on where it is");
+    move_to(&mut world, newcomer, Path { remote: ([198, 51, 100, 3], 2_345).into(), ..shared });
+    world.run(secs(20));
+    move_to(&mut world, mover, shared);
+    world.run(secs(3));
+    let before = (frames(&world, other, 0), frames(&world, mover, 1), frames(&world, newcomer, 1));
+    world.run(secs(3));
+    let after = (frames(&world, other, 0), frames(&world, mover, 1), frames(&world, newcomer, 1));
+    assert!(
+        after.0 - before.0 > 50 && after.1 - before.1 > 50 && after.2 - before.2 > 50,
+        "{before:?} {after:?}"
+    );
+    assert_eq!(world.dropped(DropReason::SrtpBadTag), 0, "each packet found its own endpoint");
+}
+
 #[test]
 fn both_profiles_carry_a_meeting() {
     let mut world = World::new();
