@@ -81,6 +81,7 @@ describe("two bridges", { timeout: SUITE_TIMEOUT_MS }, () => {
       const before = await anna.framesDecoded();
       wire.cut();
       await until("Anna's page notices", WAIT_MS, () => anna.stand(), (stand) => stand === "reconnecting");
+      wire.mend();
       await until("Anna's page is back", WAIT_MS, () => anna.stand(), (stand) => stand === "connected");
       const hasGrown = (/** @type {Map<string, number>} */ now) => [...before].every(([id, count]) => (now.get(id) ?? 0) > count + 10);
       await until("frames grow on the videos that Anna saw before", MEDIA_WAIT_MS, () => anna.framesDecoded(), hasGrown);
