@@ -1,5 +1,5 @@
-//! What a forwarded packet costs, in time and in allocations (none), by the number of its receivers, and that idle
-//! endpoints cost the timer nothing.
+//! What a forwarded packet costs, in time and in allocations (none), by the number of its receivers; what a stranger's
+//! datagram costs; and that idle endpoints cost the timer nothing.
 
 #[path = "../tests/counting_allocator/mod.rs"]
 mod counting_allocator;
@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 
+use wire::stun::{AttributeKind, Builder, Class, Method, TransactionId};
 use world::browser::Browser;
 use world::media::Sent;
 use world::{World, ms, secs};
@@ -62,13 +63,19 @@ fn forward_one(world: &mut World, sender: usize, receivers: u32) -> (Duration, u
     (spent, allocations)
 }
 
+/// More than the arrivals that wait to be told at most.
+const WARM_UP_PACKETS: u32 = 600;
+
 fn forward(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("forward");
     for receivers in [10, 100, 1_000] {
         let (mut world, sender) = conference(receivers);
         group.throughput(Throughput::Elements(receivers.into()));
-        // The first packets make the ring as large as it stays.
-        let _ = forward_one(&mut world, sender, receivers);
+        // The first packets make the ring and the list of arrivals as large as they stay. No timeout is ever handled: the
+        // world's clock runs far ahead of what its browsers would need to be heard again.
+        for _ in 0..WARM_UP_PACKETS {
+            let _ = forward_one(&mut world, sender, receivers);
+        }
         let mut allocated = 0;
         group.bench_function(BenchmarkId::new("receivers", receivers), |bencher| {
             bencher.iter_custom(|iterations| {
@@ -83,6 +90,30 @@ fn forward(criterion: &mut Criterion) {
         });
         println!("forward/receivers/{receivers}: {allocated} allocations");
         assert_eq!(allocated, 0);
+    }
+    group.finish();
+}
+
+/// What is thrown away at a flood, each kind from an address that nobody has.
+fn strangers(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("unknown");
+    let (mut world, sender) = conference(100);
+    let mut path = world.browsers[sender].path;
+    path.remote.set_port(1);
+    let rtp = next_packet(&mut world, sender);
+    let check = Builder::new(Class::Request, Method::BINDING, TransactionId([7; 12]))
+        .attribute(AttributeKind::USERNAME, b"nobody:here")
+        .sign(b"a wrong password that is long enough")
+        .fingerprint();
+    let dtls = [&[22, 0xfe, 0xfd][..], &[0; 200]].concat();
+    let noise = vec![0xff; 200];
+    for (name, datagram) in [("rtp", rtp), ("check", check), ("dtls", dtls), ("noise", noise)] {
+        let (mut datagram, before) = (datagram, world.stats().counters.dropped.total());
+        group.throughput(Throughput::Elements(1));
+        group.bench_function(name, |bencher| {
+            bencher.iter(|| world.bridge.handle_datagram(world.now, path, black_box(&mut datagram)));
+        });
+        assert!(world.stats().counters.dropped.total() > before && world.bridge.send_ring().is_empty());
     }
     group.finish();
 }
@@ -103,5 +134,5 @@ fn next_timeout(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, forward, next_timeout);
+criterion_group!(benches, forward, strangers, next_timeout);
 criterion_main!(benches);

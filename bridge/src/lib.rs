@@ -14,8 +14,9 @@
 //!
 //! **The walk of a packet.** `udp` receives a batch; `worker` reads the clock once and hands each datagram with its path
 //! to the [`engine`], which classifies it, finds its endpoint by its path in one hash, opens SRTP once, and lets every
-//! receiver's slot take or drop it; what was taken is sealed straight into the send ring, and `udp` sends the ring. The
-//! packet never changes threads and never waits for one.
+//! receiver's slot take or drop it; what was taken is sealed straight into the send ring, linked behind the same receiver's
+//! datagram before, and `udp` sends the ring, equal-sized neighbours of one receiver as one message. The packet never
+//! changes threads and never waits for one.
 //!
 //! **The walk of a message.** A command arrives on `link`, `control` finds the conference's worker (or the one with least
 //! to do) and queues it; the engine answers; the reply goes back by its id. A browser's text arrives on `channel`, whose

@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::{Bucket, Counter, Gauge, Histogram, LabelPair, Metric, MetricFamily, MetricType};
@@ -12,6 +13,7 @@ use prometheus::{Encoder as _, Registry, TextEncoder};
 use crate::control::Control;
 use crate::handshakes::FAILURES;
 use crate::stats::{BridgeStats, resident_memory_bytes, threads};
+use crate::udp::processor_time;
 use crate::worker::meter::{LATENCY_BOUNDS_US, LatencyTotals};
 
 /// The registry with the bridge's one collector.
@@ -136,6 +138,21 @@ fn media(families: &mut Families, stats: &BridgeStats) {
         "direction",
         &[("received", stats.datagrams_received), ("sent", stats.sends.sent)],
     );
+    families.counter(
+        "bridge_datagrams_in_trains_total",
+        "UDP datagrams sent that shared a message with others to the same receiver (UDP_SEGMENT).",
+        stats.sends.sent_in_trains,
+    );
+    families.counter(
+        "bridge_send_messages_total",
+        "Messages in which UDP datagrams were sent: trains and lone datagrams.",
+        stats.sends.messages,
+    );
+    families.counter(
+        "bridge_trains_refused_total",
+        "Trains that the kernel refused; their datagrams went singly, as all to that receiver from then on.",
+        stats.sends.trains_refused,
+    );
     families.latency(
         "bridge_forward_latency_seconds",
         "From a datagram's receipt to the return of the call that sent what it caused.",
@@ -249,11 +266,13 @@ fn process(families: &mut Families) {
         "version",
         &[(env!("CARGO_PKG_VERSION"), 1.0)],
     );
-    families.gauge(
-        "bridge_process_resident_memory_bytes",
-        "This process's memory.",
-        resident_memory_bytes() as f64,
+    // The names that every Prometheus client library gives these two.
+    families.seconds(
+        "process_cpu_seconds_total",
+        "Processor time of this process, user and system.",
+        processor_time(),
     );
+    families.gauge("process_resident_memory_bytes", "This process's memory.", resident_memory_bytes() as f64);
     families.gauge("bridge_process_threads", "This process's threads.", threads() as f64);
 }
 
@@ -264,6 +283,13 @@ struct Families(Vec<MetricFamily>);
 impl Families {
     fn counter(&mut self, name: &str, help: &str, value: u64) {
         self.push(name, help, MetricType::COUNTER, vec![counter(value)]);
+    }
+
+    fn seconds(&mut self, name: &str, help: &str, value: Duration) {
+        let (mut counter, mut metric) = (Counter::default(), Metric::default());
+        counter.set_value(value.as_secs_f64());
+        metric.set_counter(counter);
+        self.push(name, help, MetricType::COUNTER, vec![metric]);
     }
 
     fn counters(&mut self, name: &str, help: &str, label: &str, values: &[(&str, u64)]) {

@@ -252,8 +252,16 @@ fn spawn_threads(
         };
         let processor = (!processors.is_empty()).then(|| processors[index % processors.len()]);
         let handshakes = handshakes.clone();
-        let parts =
-            WorkerParts { index, socket, engine, mailbox, handshakes, control: control.clone(), processor };
+        let parts = WorkerParts {
+            index,
+            socket,
+            engine,
+            mailbox,
+            handshakes,
+            control: control.clone(),
+            processor,
+            send_hold_max: Duration::from_micros(settings.send_hold_max_us.into()),
+        };
         let (worker, handle) = Worker::spawn(parts)?;
         workers.push(worker);
         handles.push(handle);

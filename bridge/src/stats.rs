@@ -123,11 +123,7 @@ impl BridgeStats {
             *sum += count;
         }
         self.latency_totals.sum_us += worker.latency_totals.sum_us;
-        self.sends.sent += worker.sends.sent;
-        self.sends.sent_bytes += worker.sends.sent_bytes;
-        self.sends.queue_full += worker.sends.queue_full;
-        self.sends.too_large += worker.sends.too_large;
-        self.sends.refused += worker.sends.refused;
+        self.sends.add(&worker.sends);
         self.datagrams_received += worker.datagrams_received;
         self.overflowed += worker.overflowed;
         self.truncated += worker.truncated;

@@ -1,18 +1,22 @@
 //! A worker's UDP socket, and the few other system calls a worker thread needs: the only unsafe code of this crate.
 //!
 //! ```text
-//! recvmmsg ─▶ ReceiveBatch ─▶ (Path, &mut [u8]) …        (Path, &[u8]) … ─▶ SendBatch ─▶ sendmmsg
-//!             PKTINFO says which of our addresses            PKTINFO makes the reply leave from there
+//! recvmmsg ─▶ ReceiveBatch ─▶ (Path, &mut [u8]) …        (Path, datagrams) … ─▶ SendBatch ─▶ sendmmsg
+//!   UDP_GRO     PKTINFO says which of our addresses         PKTINFO makes the reply leave from there    UDP_SEGMENT
 //! ```
 //!
 //! One dual-stack socket per worker; where IPv6 is absent, an IPv4 one. IPv4 addresses are always handed out as IPv4.
-//! A message of a batch that the kernel refuses is counted and skipped; its neighbours still go. The messages of a
-//! send batch each own a range of the vector array, so that a later one can carry several datagrams (GSO).
+//! Both ways a message of the kernel may be a train of equal-sized datagrams. A message of a batch that the kernel refuses
+//! is counted and skipped; its neighbours still go. A train that it refuses goes singly, now and from then on.
 #![expect(
     unsafe_code,
     reason = "the kernel's batch calls, eventfd and thread attributes have no safe form in std"
 )]
 
+mod buffers;
+mod counts;
+mod lone;
+mod messages;
 mod send_wait;
 #[cfg(test)]
 mod tests;
@@ -26,7 +30,12 @@ use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, Type};
 
-use self::send_wait::SendWait;
+use self::buffers::size_buffers;
+pub(crate) use self::buffers::{BufferBytes, SOCKET_BUFFER_BYTES};
+pub(crate) use self::counts::SendCounts;
+use self::lone::LoneDestinations;
+use self::messages::{MESSAGES_MAX, Messages, SEGMENTS_MAX};
+use self::send_wait::{SendWait, Step, is_train_refused};
 use crate::engine::ports::Path;
 
 /// One worker's media socket.
@@ -36,6 +45,8 @@ pub(crate) struct MediaSocket {
     family: Family,
     port: u16,
     buffer_bytes: BufferBytes,
+    /// The kernel knows UDP_SEGMENT.
+    is_segmenting: bool,
 }
 
 /// What the socket's address family lets through.
@@ -45,22 +56,6 @@ pub(crate) enum Family {
     Dual,
     /// IPv4 alone: the machine has no IPv6.
     V4,
-}
-
-/// The kernel buffers a socket was granted, in bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct BufferBytes {
-    /// Datagrams that wait for the worker.
-    pub(crate) receive: usize,
-    /// Datagrams that wait for the network interface.
-    pub(crate) send: usize,
-}
-
-impl BufferBytes {
-    /// Whether the kernel granted less than `SOCKET_BUFFER_BYTES`.
-    pub(crate) fn are_clamped(self) -> bool {
-        self.receive < SOCKET_BUFFER_BYTES || self.send < SOCKET_BUFFER_BYTES
-    }
 }
 
 impl MediaSocket {
@@ -90,10 +85,13 @@ impl MediaSocket {
             Family::V4 => set_option(&socket, libc::IPPROTO_IP, libc::IP_PKTINFO, 1)?,
         }
         set_option(&socket, libc::SOL_SOCKET, libc::SO_RXQ_OVFL, 1)?;
+        // Before Linux 5.0 trains of received datagrams come singly, before 4.18 those sent go singly.
+        let _ = set_option(&socket, libc::SOL_UDP, libc::UDP_GRO, 1);
+        let is_segmenting = set_option(&socket, libc::SOL_UDP, libc::UDP_SEGMENT, 0).is_ok();
         let buffer_bytes = size_buffers(&socket)?;
         socket.bind(&SocketAddr::new(any, port).into())?;
         let port = socket.local_addr()?.as_socket().map_or(port, |address| address.port());
-        Ok(Self { socket, family, port, buffer_bytes })
+        Ok(Self { socket, family, port, buffer_bytes, is_segmenting })
     }
 
     /// The port it is bound to.
@@ -111,21 +109,20 @@ impl MediaSocket {
         self.buffer_bytes
     }
 
-    /// Takes what has arrived, up to `BATCH_DATAGRAMS`, without waiting, and says how much that was. Fewer than a whole
-    /// batch means that the socket is empty.
+    /// Takes what has arrived, up to `BATCH_MESSAGES` messages, without waiting. False when the socket is empty by now.
     ///
     /// # Errors
     /// Only that the socket itself is broken; an error left over from an earlier datagram, or a kernel short of memory for a
     /// moment, counts as nothing received.
-    pub(crate) fn receive(&self, batch: &mut ReceiveBatch) -> io::Result<usize> {
+    pub(crate) fn receive(&self, batch: &mut ReceiveBatch) -> io::Result<bool> {
         batch.count = 0;
         batch.point_at_buffers();
-        // SAFETY: the first BATCH_DATAGRAMS headers were just pointed at buffers that `batch` owns and that outlive the call.
+        // SAFETY: the first BATCH_MESSAGES headers were just pointed at buffers that `batch` owns and that outlive the call.
         let received = unsafe {
             libc::recvmmsg(
                 self.socket.as_raw_fd(),
                 batch.headers.as_mut_ptr(),
-                BATCH_DATAGRAMS as libc::c_uint,
+                BATCH_MESSAGES as libc::c_uint,
                 libc::MSG_DONTWAIT as _,
                 std::ptr::null_mut(),
             )
@@ -133,94 +130,141 @@ impl MediaSocket {
         if let Ok(count) = usize::try_from(received) {
             batch.count = count;
             batch.parse();
-            return Ok(count);
+            return Ok(count == BATCH_MESSAGES);
         }
         let error = io::Error::last_os_error();
         match error.raw_os_error() {
             Some(libc::EBADF | libc::ENOTSOCK | libc::EFAULT | libc::EINVAL | libc::ENOSYS) => Err(error),
-            _ => Ok(0),
+            _ => Ok(false),
         }
     }
 
-    /// Sends every datagram of `datagrams`, in order. What the kernel refuses is counted in `batch.counts`, not retried.
-    pub(crate) fn send<'a>(&self, batch: &mut SendBatch, datagrams: impl Iterator<Item = (Path, &'a [u8])>) {
-        let mut datagrams = datagrams.peekable();
+    /// Sends every datagram of `trains`, each train's in order. Equal-sized neighbours of a train leave as one message.
+    /// What the kernel refuses is counted in `batch.counts`, not retried; a refused train's datagrams go singly.
+    pub(crate) fn send<'a, D>(&self, batch: &mut SendBatch, trains: impl Iterator<Item = (Path, D)>)
+    where
+        D: Iterator<Item = &'a [u8]>,
+    {
         // One allowance for the whole call: a jammed interface must not hold the worker for longer.
         let mut wait = SendWait::default();
-        while datagrams.peek().is_some() {
-            batch.clear();
-            for (path, datagram) in datagrams.by_ref().take(SEND_BATCH_DATAGRAMS) {
-                batch.push(self.family, path, datagram);
+        batch.clear();
+        for (path, datagrams) in trains {
+            batch.messages.end_train();
+            let is_lone = !self.is_segmenting || batch.lone.contains(path.remote);
+            for datagram in datagrams {
+                if is_lone {
+                    batch.messages.end_train();
+                }
+                if !batch.messages.add(path, datagram.len()) {
+                    self.flush(batch, &mut wait);
+                    batch.clear();
+                    // Invariant: an empty batch has room.
+                    batch.messages.add(path, datagram.len());
+                }
+                batch.vectors.push(libc::iovec {
+                    iov_base: datagram.as_ptr().cast_mut().cast(),
+                    iov_len: datagram.len(),
+                });
             }
-            self.flush(batch, &mut wait);
         }
+        self.flush(batch, &mut wait);
+        // What the vectors point at is borrowed no longer.
+        batch.clear();
     }
 
     fn flush(&self, batch: &mut SendBatch, wait: &mut SendWait) {
-        batch.point_at_buffers();
+        let count = batch.messages.as_slice().len();
+        (0..count).for_each(|index| batch.write_header(self.family, index));
         let mut done = 0;
-        while done < batch.headers.len() {
-            let rest = &mut batch.headers[done..];
-            // SAFETY: every header was just pointed at a name, a control buffer and a datagram that outlive the call:
-            // `batch` owns the first two, and `send` holds the borrow of the third.
-            let sent = unsafe {
-                libc::sendmmsg(
-                    self.socket.as_raw_fd(),
-                    rest.as_mut_ptr(),
-                    rest.len() as libc::c_uint,
-                    libc::MSG_DONTWAIT as _,
-                )
+        while done < count {
+            let error = match self.send_messages(&mut batch.headers[done..count]) {
+                Ok(sent) => {
+                    for (header, message) in
+                        batch.headers[done..].iter().zip(&batch.messages.as_slice()[done..]).take(sent)
+                    {
+                        batch.counts.note_sent(message.count, header.msg_len);
+                    }
+                    done += sent;
+                    continue;
+                }
+                Err(error) => error,
             };
-            if let Ok(count) = usize::try_from(sent) {
-                let bytes: u64 = rest[..count].iter().map(|header| u64::from(header.msg_len)).sum();
-                batch.counts.sent += count as u64;
-                batch.counts.sent_bytes += bytes;
-                done += count;
+            let rest = &batch.messages.as_slice()[done..];
+            let message = rest[0];
+            if message.count > 1 && is_train_refused(&error) {
+                batch.counts.trains_refused += 1;
+                batch.lone.insert(message.path.remote);
+                self.send_singly(batch, done, wait);
+                done += 1;
                 continue;
             }
-            done += self.step_over(&mut batch.counts, wait, batch.headers.len() - done);
+            let datagrams = rest.iter().map(|message| message.count).sum();
+            done += match wait.step_over(&mut batch.counts, &error, (message.count, datagrams), &self.socket)
+            {
+                Step::Again => 0,
+                Step::Next => 1,
+                Step::End => rest.len(),
+            };
         }
     }
 
-    /// The first message of the rest was refused: says how many to skip (0: try it again).
-    fn step_over(&self, counts: &mut SendCounts, wait: &mut SendWait, rest: usize) -> usize {
-        match io::Error::last_os_error().raw_os_error() {
-            Some(libc::EINTR) => 0,
-            Some(libc::EAGAIN) if wait.is_left() => {
-                wait.spend(|for_at_most| wait_writable(self.socket.as_raw_fd(), for_at_most));
-                0
-            }
-            Some(libc::EAGAIN) => {
-                counts.queue_full += rest as u64;
-                rest
-            }
-            Some(libc::ENOBUFS | libc::ENOMEM) => {
-                counts.queue_full += 1;
-                1
-            }
-            // Left over from an ICMP answer to an earlier datagram: this one was not tried.
-            Some(libc::ECONNREFUSED) if wait.may_retry() => 0,
-            Some(libc::EMSGSIZE) => {
-                counts.too_large += 1;
-                1
-            }
-            _ => {
-                counts.refused += 1;
-                1
+    /// Sends a refused train's datagrams, each as a message of its own.
+    fn send_singly(&self, batch: &mut SendBatch, index: usize, wait: &mut SendWait) {
+        let message = batch.messages.as_slice()[index];
+        let control_length = write_control(self.family, message.path.local, &mut batch.controls[index]);
+        for place in message.first..message.first + message.count {
+            let header = &mut batch.headers[index].msg_hdr;
+            header.msg_iov = &raw mut batch.vectors[place];
+            header.msg_iovlen = 1;
+            set_control(header, &mut batch.controls[index], control_length);
+            loop {
+                let error = match self.send_messages(&mut batch.headers[index..=index]) {
+                    Ok(_) => {
+                        batch.counts.note_sent(1, batch.headers[index].msg_len);
+                        break;
+                    }
+                    Err(error) => error,
+                };
+                let left = message.first + message.count - place;
+                match wait.step_over(&mut batch.counts, &error, (1, left), &self.socket) {
+                    Step::Again => {}
+                    Step::Next => break,
+                    Step::End => return,
+                }
             }
         }
+    }
+
+    /// How many of the messages the kernel took, at least one; or what it has against the first.
+    fn send_messages(&self, headers: &mut [libc::mmsghdr]) -> io::Result<usize> {
+        // SAFETY: every header was just pointed at a name, a control buffer and vectors that outlive the call, because
+        // `SendBatch` owns them, and the vectors at datagrams of which `send` holds the borrow.
+        let sent = unsafe {
+            libc::sendmmsg(
+                self.socket.as_raw_fd(),
+                headers.as_mut_ptr(),
+                headers.len() as libc::c_uint,
+                libc::MSG_DONTWAIT as _,
+            )
+        };
+        usize::try_from(sent).map_err(|_| io::Error::last_os_error())
     }
 }
 
 /// Room for one batch of received datagrams; allocated once per worker.
 pub(crate) struct ReceiveBatch {
-    buffers: Box<[[u8; DATAGRAM_BYTES_MAX]]>,
+    /// `BUFFER_STRIDE` bytes for each message. Pages that no train was ever long enough to reach are never touched.
+    buffers: Box<[u8]>,
     names: Box<[libc::sockaddr_storage]>,
     controls: Box<[Control]>,
     vectors: Box<[libc::iovec]>,
     headers: Box<[libc::mmsghdr]>,
     paths: Box<[Option<Path>]>,
+    /// Of each message, how long its datagrams are; the last may be shorter.
+    segments: Box<[usize]>,
     count: usize,
+    /// Datagrams the socket gave, since the batch was made.
+    pub(crate) datagrams: u64,
     /// The kernel's own count of datagrams that found its receive buffer full, since the socket was made.
     pub(crate) overflowed: u64,
     /// Datagrams longer than `DATAGRAM_BYTES_MAX`, dropped.
@@ -232,13 +276,15 @@ impl Default for ReceiveBatch {
         // SAFETY: all of these are plain C structures for which zero bytes are a valid value.
         let (name, vector, header) = unsafe { (zeroed(), zeroed(), zeroed()) };
         Self {
-            buffers: vec![[0; DATAGRAM_BYTES_MAX]; BATCH_DATAGRAMS].into_boxed_slice(),
-            names: vec![name; BATCH_DATAGRAMS].into_boxed_slice(),
-            controls: vec![Control::default(); BATCH_DATAGRAMS].into_boxed_slice(),
-            vectors: vec![vector; BATCH_DATAGRAMS].into_boxed_slice(),
-            headers: vec![header; BATCH_DATAGRAMS].into_boxed_slice(),
-            paths: vec![None; BATCH_DATAGRAMS].into_boxed_slice(),
+            buffers: vec![0; BUFFER_STRIDE * BATCH_MESSAGES].into_boxed_slice(),
+            names: vec![name; BATCH_MESSAGES].into_boxed_slice(),
+            controls: vec![Control::default(); BATCH_MESSAGES].into_boxed_slice(),
+            vectors: vec![vector; BATCH_MESSAGES].into_boxed_slice(),
+            headers: vec![header; BATCH_MESSAGES].into_boxed_slice(),
+            paths: vec![None; BATCH_MESSAGES].into_boxed_slice(),
+            segments: vec![0; BATCH_MESSAGES].into_boxed_slice(),
             count: 0,
+            datagrams: 0,
             overflowed: 0,
             truncated: 0,
         }
@@ -246,29 +292,40 @@ impl Default for ReceiveBatch {
 }
 
 impl ReceiveBatch {
-    /// Hands each datagram with its path to `handle`, which may change its bytes. Truncated ones are left out.
+    /// Hands each datagram with its path to `handle`, which may change its bytes. Those too long for a browser are left out.
     pub(crate) fn for_each(&mut self, mut handle: impl FnMut(Path, &mut [u8])) {
         for index in 0..self.count {
             let Some(path) = self.paths[index] else { continue };
-            let length = (self.headers[index].msg_len as usize).min(DATAGRAM_BYTES_MAX);
-            handle(path, &mut self.buffers[index][..length]);
+            let length = (self.headers[index].msg_len as usize).min(MESSAGE_BYTES);
+            let start = index * BUFFER_STRIDE;
+            let message = &mut self.buffers[start..start + length];
+            if message.is_empty() {
+                self.datagrams += 1;
+                handle(path, message);
+                continue;
+            }
+            for datagram in message.chunks_mut(self.segments[index]) {
+                self.datagrams += 1;
+                if datagram.len() > DATAGRAM_BYTES_MAX {
+                    self.truncated += 1;
+                } else {
+                    handle(path, datagram);
+                }
+            }
         }
     }
 
     fn point_at_buffers(&mut self) {
-        for index in 0..BATCH_DATAGRAMS {
-            self.vectors[index] = libc::iovec {
-                iov_base: self.buffers[index].as_mut_ptr().cast(),
-                iov_len: DATAGRAM_BYTES_MAX,
-            };
+        for (index, buffer) in self.buffers.chunks_mut(BUFFER_STRIDE).enumerate() {
+            self.vectors[index] =
+                libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: MESSAGE_BYTES };
             let header = &mut self.headers[index].msg_hdr;
             header.msg_name = (&raw mut self.names[index]).cast();
             header.msg_namelen = size_of::<libc::sockaddr_storage>() as libc::socklen_t;
             header.msg_iov = &raw mut self.vectors[index];
             header.msg_iovlen = 1;
-            header.msg_control = self.controls[index].0.as_mut_ptr().cast();
-            header.msg_controllen = CONTROL_BYTES as _;
             header.msg_flags = 0;
+            set_control(header, &mut self.controls[index], CONTROL_BYTES);
         }
     }
 
@@ -283,6 +340,7 @@ impl ReceiveBatch {
             }
             let is_truncated = header.msg_flags & libc::MSG_TRUNC != 0;
             self.truncated += u64::from(is_truncated);
+            self.segments[index] = control.segment_bytes.unwrap_or(MESSAGE_BYTES);
             let remote = read_name(&self.names[index]);
             self.paths[index] = match (remote, control.local) {
                 (Some(remote), Some(local)) if !is_truncated => Some(Path { remote, local }),
@@ -292,45 +350,30 @@ impl ReceiveBatch {
     }
 }
 
-/// Room for one batch of datagrams to send, and what became of all that were sent; allocated once per worker.
+/// Room for one batch of messages to send, and what became of all that were sent; allocated once per worker.
 pub(crate) struct SendBatch {
-    names: Vec<libc::sockaddr_storage>,
-    name_lengths: Vec<libc::socklen_t>,
-    controls: Vec<Control>,
-    control_lengths: Vec<usize>,
+    messages: Messages,
+    /// The datagrams, in the order of the messages they belong to.
     vectors: Vec<libc::iovec>,
-    /// One message each: the vectors from here to the next message's start are its datagrams.
-    starts: Vec<usize>,
-    headers: Vec<libc::mmsghdr>,
+    names: Box<[libc::sockaddr_in6]>,
+    controls: Box<[Control]>,
+    headers: Box<[libc::mmsghdr]>,
+    lone: LoneDestinations,
     /// Since the batch was made.
     pub(crate) counts: SendCounts,
 }
 
-/// What became of datagrams handed to the kernel, since the start.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct SendCounts {
-    /// Datagrams the kernel took.
-    pub(crate) sent: u64,
-    /// Their UDP payload.
-    pub(crate) sent_bytes: u64,
-    /// Dropped: the send buffer or the interface's queue stayed full.
-    pub(crate) queue_full: u64,
-    /// Dropped: larger than the path's known MTU allows.
-    pub(crate) too_large: u64,
-    /// Dropped: no route, a firewall's refusal, or an address that cannot be sent to.
-    pub(crate) refused: u64,
-}
-
 impl Default for SendBatch {
     fn default() -> Self {
+        // SAFETY: both are plain C structures for which zero bytes are a valid value.
+        let (name, header) = unsafe { (zeroed(), zeroed()) };
         Self {
-            names: Vec::with_capacity(SEND_BATCH_DATAGRAMS),
-            name_lengths: Vec::with_capacity(SEND_BATCH_DATAGRAMS),
-            controls: Vec::with_capacity(SEND_BATCH_DATAGRAMS),
-            control_lengths: Vec::with_capacity(SEND_BATCH_DATAGRAMS),
-            vectors: Vec::with_capacity(SEND_BATCH_DATAGRAMS),
-            starts: Vec::with_capacity(SEND_BATCH_DATAGRAMS),
-            headers: Vec::with_capacity(SEND_BATCH_DATAGRAMS),
+            messages: Messages::default(),
+            vectors: Vec::with_capacity(MESSAGES_MAX * SEGMENTS_MAX),
+            names: vec![name; MESSAGES_MAX].into_boxed_slice(),
+            controls: vec![Control::default(); MESSAGES_MAX].into_boxed_slice(),
+            headers: vec![header; MESSAGES_MAX].into_boxed_slice(),
+            lone: LoneDestinations::default(),
             counts: SendCounts::default(),
         }
     }
@@ -338,45 +381,36 @@ impl Default for SendBatch {
 
 impl SendBatch {
     fn clear(&mut self) {
-        self.names.clear();
-        self.name_lengths.clear();
-        self.controls.clear();
-        self.control_lengths.clear();
+        self.messages.clear();
         self.vectors.clear();
-        self.starts.clear();
-        self.headers.clear();
     }
 
-    fn push(&mut self, family: Family, path: Path, datagram: &[u8]) {
-        let (name, name_length) = write_name(family, path.remote);
-        let (control, control_length) = write_control(family, path.local);
-        self.names.push(name);
-        self.name_lengths.push(name_length);
-        self.controls.push(control);
-        self.control_lengths.push(control_length);
-        self.starts.push(self.vectors.len());
-        // sendmmsg only reads through this pointer; the C structure has no const form.
-        self.vectors
-            .push(libc::iovec { iov_base: datagram.as_ptr().cast_mut().cast(), iov_len: datagram.len() });
-    }
-
-    fn point_at_buffers(&mut self) {
-        for index in 0..self.starts.len() {
-            let start = self.starts[index];
-            let end = self.starts.get(index + 1).copied().unwrap_or(self.vectors.len());
-            // SAFETY: a plain C structure for which zero bytes are a valid value.
-            let mut message: libc::mmsghdr = unsafe { zeroed() };
-            message.msg_hdr.msg_name = (&raw mut self.names[index]).cast();
-            message.msg_hdr.msg_namelen = self.name_lengths[index];
-            message.msg_hdr.msg_iov = &raw mut self.vectors[start];
-            message.msg_hdr.msg_iovlen = (end - start) as _;
-            if self.control_lengths[index] > 0 {
-                message.msg_hdr.msg_control = self.controls[index].0.as_mut_ptr().cast();
-                message.msg_hdr.msg_controllen = self.control_lengths[index] as _;
-            }
-            self.headers.push(message);
+    /// Points a message's header at its name, its control data and its datagrams.
+    fn write_header(&mut self, family: Family, index: usize) {
+        let message = self.messages.as_slice()[index];
+        let name_length = write_name(family, message.path.remote, &mut self.names[index]);
+        let mut control_length = write_control(family, message.path.local, &mut self.controls[index]);
+        // Invariant: no train has longer datagrams than a message has bytes, and those fit 16 bits.
+        if message.count > 1 {
+            let segment = message.segment_bytes as u16;
+            control_length = put_control(
+                (&mut self.controls[index], control_length),
+                (libc::SOL_UDP, libc::UDP_SEGMENT),
+                segment,
+            );
         }
+        let header = &mut self.headers[index].msg_hdr;
+        header.msg_name = (&raw mut self.names[index]).cast();
+        header.msg_namelen = name_length;
+        header.msg_iov = &raw mut self.vectors[message.first];
+        header.msg_iovlen = message.count as _;
+        set_control(header, &mut self.controls[index], control_length);
     }
+}
+
+fn set_control(header: &mut libc::msghdr, control: &mut Control, length: usize) {
+    header.msg_control = if length == 0 { std::ptr::null_mut() } else { control.0.as_mut_ptr().cast() };
+    header.msg_controllen = length as _;
 }
 
 /// A kernel object that any thread can make readable: an eventfd, non-blocking.
@@ -393,10 +427,13 @@ pub(crate) fn event() -> io::Result<File> {
     Ok(File::from(unsafe { OwnedFd::from_raw_fd(event) }))
 }
 
-/// Waits until the socket has datagrams, `event` is readable, or `timeout` is over. True when `event` is.
-pub(crate) fn wait(socket: &MediaSocket, event: &File, timeout: Duration) -> bool {
+/// Waits until the socket, if one is to be watched, has datagrams, `event` is readable, or `timeout` is over. True when
+/// `event` is.
+pub(crate) fn wait(socket: Option<&MediaSocket>, event: &File, timeout: Duration) -> bool {
+    // The kernel passes over a negative descriptor.
+    let socket = socket.map_or(-1, |socket| socket.socket.as_raw_fd());
     let mut descriptors = [
-        libc::pollfd { fd: socket.socket.as_raw_fd(), events: libc::POLLIN, revents: 0 },
+        libc::pollfd { fd: socket, events: libc::POLLIN, revents: 0 },
         libc::pollfd { fd: event.as_raw_fd(), events: libc::POLLIN, revents: 0 },
     ];
     poll(&mut descriptors, timeout);
@@ -421,6 +458,15 @@ fn poll(descriptors: &mut [libc::pollfd], timeout: Duration) {
             std::ptr::null(),
         );
     }
+}
+
+/// Processor time this process has used since its start, user and system.
+pub(crate) fn processor_time() -> Duration {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: writes one structure that outlives the call. On Linux this clock always exists; a refusal leaves 0.
+    unsafe { libc::clock_gettime(libc::CLOCK_PROCESS_CPUTIME_ID, &raw mut time) };
+    let (seconds, nanoseconds) = (u64::try_from(time.tv_sec), u32::try_from(time.tv_nsec));
+    Duration::new(seconds.unwrap_or_default(), nanoseconds.unwrap_or_default())
 }
 
 /// The processors this process may run on, by number.
@@ -476,6 +522,8 @@ impl Default for Control {
 struct ReceivedControl {
     local: Option<IpAddr>,
     overflowed: Option<u32>,
+    /// The message is a train of datagrams so long; the last may be shorter.
+    segment_bytes: Option<usize>,
 }
 
 fn read_control(header: &libc::msghdr) -> ReceivedControl {
@@ -498,6 +546,10 @@ fn read_control(header: &libc::msghdr) -> ReceivedControl {
                 (libc::SOL_SOCKET, libc::SO_RXQ_OVFL) => {
                     read.overflowed = Some(data.cast::<u32>().read_unaligned());
                 }
+                (libc::SOL_UDP, libc::UDP_GRO) => {
+                    let bytes = usize::try_from(data.cast::<libc::c_int>().read_unaligned());
+                    read.segment_bytes = bytes.ok().filter(|bytes| *bytes > 0);
+                }
                 _ => {}
             }
             control = libc::CMSG_NXTHDR(header, control);
@@ -506,44 +558,46 @@ fn read_control(header: &libc::msghdr) -> ReceivedControl {
     read
 }
 
-/// The control data that makes a datagram leave from `local`, and its length; none for an unspecified address.
-fn write_control(family: Family, local: IpAddr) -> (Control, usize) {
-    let mut control = Control::default();
-    if local.is_unspecified() {
-        return (control, 0);
-    }
-    let length = match (family, local) {
+/// Writes the control data that makes a datagram leave from `local`; its length, 0 for an unspecified address.
+fn write_control(family: Family, local: IpAddr, control: &mut Control) -> usize {
+    match (family, local) {
+        _ if local.is_unspecified() => 0,
         (Family::Dual, _) => {
             let address = libc::in6_addr { s6_addr: mapped(local).octets() };
             let info = libc::in6_pktinfo { ipi6_addr: address, ipi6_ifindex: 0 };
-            put_control(&mut control, (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO), info)
+            put_control((control, 0), (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO), info)
         }
         (Family::V4, IpAddr::V4(local)) => {
             let source = libc::in_addr { s_addr: u32::from_ne_bytes(local.octets()) };
             let any = libc::in_addr { s_addr: 0 };
             let info = libc::in_pktinfo { ipi_ifindex: 0, ipi_spec_dst: source, ipi_addr: any };
-            put_control(&mut control, (libc::IPPROTO_IP, libc::IP_PKTINFO), info)
+            put_control((control, 0), (libc::IPPROTO_IP, libc::IP_PKTINFO), info)
         }
         // An IPv4 socket never received on this address; the kernel refuses the datagram by its destination.
         (Family::V4, IpAddr::V6(_)) => 0,
-    };
-    (control, length)
+    }
 }
 
-fn put_control<T>(control: &mut Control, (level, kind): (libc::c_int, libc::c_int), value: T) -> usize {
+/// Writes one control message behind the `used` bytes of those before; the bytes used then.
+fn put_control<T>(
+    (control, used): (&mut Control, usize),
+    (level, kind): (libc::c_int, libc::c_int),
+    value: T,
+) -> usize {
     // SAFETY: plain arithmetic on a small size.
     let (space, length) =
         unsafe { (libc::CMSG_SPACE(size_of::<T>() as u32), libc::CMSG_LEN(size_of::<T>() as u32)) };
-    assert!(space as usize <= CONTROL_BYTES, "a control message fits its buffer");
-    let header = control.0.as_mut_ptr().cast::<libc::cmsghdr>();
-    // SAFETY: the buffer is aligned for a header and, by the assertion, holds header and value.
+    let end = used + space as usize;
+    assert!(end <= CONTROL_BYTES, "the control messages fit their buffer");
+    let header = control.0[used..].as_mut_ptr().cast::<libc::cmsghdr>();
+    // SAFETY: the buffer is aligned for a header, as is every space before this one, and holds header and value.
     unsafe {
         (*header).cmsg_level = level;
         (*header).cmsg_type = kind;
         (*header).cmsg_len = length as _;
         libc::CMSG_DATA(header).cast::<T>().write_unaligned(value);
     }
-    space as usize
+    end
 }
 
 fn read_name(name: &libc::sockaddr_storage) -> Option<SocketAddr> {
@@ -570,27 +624,23 @@ fn read_name(name: &libc::sockaddr_storage) -> Option<SocketAddr> {
     }
 }
 
-fn write_name(family: Family, remote: SocketAddr) -> (libc::sockaddr_storage, libc::socklen_t) {
-    // SAFETY: a plain C structure for which zero bytes are a valid value.
-    let mut storage: libc::sockaddr_storage = unsafe { zeroed() };
-    let name = &raw mut storage;
+/// Writes where a datagram goes; the name's length.
+fn write_name(family: Family, remote: SocketAddr, name: &mut libc::sockaddr_in6) -> libc::socklen_t {
     if let (Family::V4, SocketAddr::V4(remote)) = (family, remote) {
-        // SAFETY: the storage is large and aligned enough for either family's name.
-        let name = unsafe { &mut *name.cast::<libc::sockaddr_in>() };
+        // SAFETY: the IPv6 name is larger than the IPv4 one and aligned as it is.
+        let name = unsafe { &mut *(&raw mut *name).cast::<libc::sockaddr_in>() };
         name.sin_family = libc::AF_INET as libc::sa_family_t;
         name.sin_port = remote.port().to_be();
         name.sin_addr.s_addr = u32::from_ne_bytes(remote.ip().octets());
-        return (storage, size_of::<libc::sockaddr_in>() as libc::socklen_t);
+        return size_of::<libc::sockaddr_in>() as libc::socklen_t;
     }
-    // SAFETY: as above. An IPv6 name on an IPv4 socket is refused by the kernel and counted as such.
-    let name = unsafe { &mut *name.cast::<libc::sockaddr_in6>() };
+    // An IPv6 name on an IPv4 socket is refused by the kernel and counted as such.
     name.sin6_family = libc::AF_INET6 as libc::sa_family_t;
     name.sin6_port = remote.port().to_be();
+    name.sin6_flowinfo = 0;
     name.sin6_addr.s6_addr = mapped(remote.ip()).octets();
-    if let SocketAddr::V6(remote) = remote {
-        name.sin6_scope_id = remote.scope_id();
-    }
-    (storage, size_of::<libc::sockaddr_in6>() as libc::socklen_t)
+    name.sin6_scope_id = if let SocketAddr::V6(remote) = remote { remote.scope_id() } else { 0 };
+    size_of::<libc::sockaddr_in6>() as libc::socklen_t
 }
 
 fn mapped(address: IpAddr) -> Ipv6Addr {
@@ -598,19 +648,6 @@ fn mapped(address: IpAddr) -> Ipv6Addr {
         IpAddr::V4(v4) => v4.to_ipv6_mapped(),
         IpAddr::V6(v6) => v6,
     }
-}
-
-fn size_buffers(socket: &Socket) -> io::Result<BufferBytes> {
-    // The FORCE forms need a capability; where it is missing, the plain ones get what the sysctl allows.
-    let wanted = SOCKET_BUFFER_BYTES as libc::c_int;
-    if set_option(socket, libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, wanted).is_err() {
-        socket.set_recv_buffer_size(SOCKET_BUFFER_BYTES)?;
-    }
-    if set_option(socket, libc::SOL_SOCKET, libc::SO_SNDBUFFORCE, wanted).is_err() {
-        socket.set_send_buffer_size(SOCKET_BUFFER_BYTES)?;
-    }
-    // The kernel doubles what it grants, for its own book-keeping, and reports the double.
-    Ok(BufferBytes { receive: socket.recv_buffer_size()? / 2, send: socket.send_buffer_size()? / 2 })
 }
 
 fn set_option(socket: &Socket, level: libc::c_int, name: libc::c_int, value: libc::c_int) -> io::Result<()> {
@@ -632,18 +669,18 @@ fn is_family_missing(error: &io::Error) -> bool {
 }
 
 /// More per system call no longer makes a datagram cheaper, and a worker should look at its timers in between.
-pub(crate) const BATCH_DATAGRAMS: usize = 32;
+const BATCH_MESSAGES: usize = 32;
 
-/// One system call's worth; a whole fan-out to a large conference is several.
-const SEND_BATCH_DATAGRAMS: usize = 64;
+/// The longest message: a train that the kernel has put together (UDP_GRO).
+const MESSAGE_BYTES: usize = 65_536;
+
+/// A little more than a message, so that the beginnings of all of them do not fall into the same cache sets.
+const BUFFER_STRIDE: usize = MESSAGE_BYTES + 192;
 
 /// No browser sends above a path's MTU of 1500; what is longer is not for us.
 pub(crate) const DATAGRAM_BYTES_MAX: usize = 2048;
 
-/// 0.3 s of a full gigabit's small packets, the longest a worker can be kept from its socket by other processes.
-pub(crate) const SOCKET_BUFFER_BYTES: usize = 4 << 20;
-
-/// Holds PKTINFO (40 bytes), the overflow count (24) and a segment size (24).
+/// Holds PKTINFO (40 bytes), the overflow count (24) and a train's segment size (24).
 const CONTROL_BYTES: usize = 128;
 
 /// A tenth of a normal thread's weight: enough to go on when the machine is full.

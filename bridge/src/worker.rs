@@ -8,8 +8,9 @@
 //! ```
 //!
 //! A turn reads the clock once for all it received, hands over a bounded number of everything else, and sends what the
-//! engine wrote. The worker never waits for another thread: what another thread has no room for stays in the outbox.
+//! engine wrote: at once, or a little later when the worker is busy (`hold`). The worker never waits for another thread: what another thread has no room for stays in the outbox.
 
+mod hold;
 pub(crate) mod meter;
 mod outbox;
 mod turn;
@@ -81,6 +82,8 @@ pub(crate) struct WorkerParts {
     pub(crate) control: mpsc::Sender<FromWorker>,
     /// The processor to stay on.
     pub(crate) processor: Option<usize>,
+    /// How long a busy worker may keep a datagram back for others to the same receiver.
+    pub(crate) send_hold_max: Duration,
 }
 
 /// The two ends of a queue.

@@ -1,8 +1,9 @@
-//! A forwarded packet allocates nothing.
+//! A forwarded packet allocates nothing, and neither does a stranger's.
 
 mod counting_allocator;
 mod world;
 
+use wire::stun::{AttributeKind, Builder, Class, Method, TransactionId};
 use world::browser::Browser;
 use world::{World, ms, secs};
 
@@ -61,4 +62,30 @@ fn a_packet_renumbered_after_a_switch_allocates_nothing() {
     let (counted, forwarded) = allocations(&mut world, ben);
     assert!(forwarded > 500, "{forwarded}");
     assert_eq!(counted, 0, "while {forwarded} packets went out");
+}
+
+#[test]
+fn a_flood_from_strangers_allocates_nothing_and_is_answered_with_nothing() {
+    let mut world = World::new();
+    world.join(Browser::talker(1));
+    world.run(secs(1));
+    let (mut path, dropped) = (world.browsers[0].path, world.stats().counters.dropped.total());
+    let check = Builder::new(Class::Request, Method::BINDING, TransactionId([7; 12]))
+        .attribute(AttributeKind::USERNAME, b"nobody:here")
+        .sign(b"a wrong password that is long enough")
+        .fingerprint();
+    let kinds =
+        [vec![0x80; 1_200], vec![0x80, 200, 0, 1, 0, 0, 0, 1], vec![22; 300], check, vec![0xff; 64], vec![]];
+    let before = counting_allocator::allocations();
+    for port in 1..10_000 {
+        path.remote.set_port(port);
+        for kind in &kinds {
+            let mut datagram = [0; 1_200];
+            datagram[..kind.len()].copy_from_slice(kind);
+            world.bridge.handle_datagram(world.now, path, &mut datagram[..kind.len()]);
+        }
+    }
+    assert_eq!(counting_allocator::allocations(), before);
+    assert!(world.bridge.send_ring().is_empty() && world.bridge.poll_output().is_none());
+    assert_eq!(world.stats().counters.dropped.total() - dropped, 6 * 9_999);
 }

@@ -7,7 +7,7 @@ use wire::srtp::Sealer;
 
 use super::drop_reason::DropReason;
 use super::ports::Path;
-use super::send_ring::SendRing;
+use super::send_ring::{SendRing, Tail};
 
 /// One receiver's address and keys.
 #[derive(Default)]
@@ -20,6 +20,8 @@ pub(crate) struct Downlink {
     pub resend_pause: Duration,
     /// Counts all packets to this receiver (transport-wide congestion control).
     transport_sequence: u16,
+    /// Its last datagram in the send ring.
+    tail: Tail,
     /// SRTCP's index. One counter for all our SSRCs: none is ever used twice, whichever names the packet.
     rtcp_index: u32,
 }
@@ -45,7 +47,7 @@ impl Downlink {
 
     /// Seals one RTP packet into the ring; the datagram's length. `index` is rollover counter and sequence number.
     pub(crate) fn seal_rtp(
-        &self,
+        &mut self,
         index: u64,
         header: &[u8],
         payload: &[u8],
@@ -55,8 +57,9 @@ impl Downlink {
             return Err(DropReason::ReceiverNotReady);
         };
         let length = header.len() + payload.len() + sealer.profile().rtp_overhead();
-        let is_written =
-            ring.write_with(path, length, |out| sealer.seal_rtp(index, header, payload, out).ok());
+        let is_written = ring.write_with((path, &mut self.tail), length, |out| {
+            sealer.seal_rtp(index, header, payload, out).ok()
+        });
         if is_written { Ok(length) } else { Err(DropReason::SendRingFull) }
     }
 
@@ -66,6 +69,6 @@ impl Downlink {
         let length = packet.len() + sealer.profile().rtcp_overhead();
         let index = self.rtcp_index;
         self.rtcp_index = index.wrapping_add(1);
-        ring.write_with(path, length, |out| sealer.seal_rtcp(index, packet, out).ok())
+        ring.write_with((path, &mut self.tail), length, |out| sealer.seal_rtcp(index, packet, out).ok())
     }
 }

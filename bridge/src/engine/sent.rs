@@ -22,20 +22,21 @@ pub(crate) struct SentPacket {
     pub age: Duration,
 }
 
+/// Eight bytes: a viewer of twenty pictures has ten thousand of them.
 #[derive(Debug, Clone, Copy)]
 struct Entry {
-    /// Low bits of the sequence number and a flag, so that no zeroed entry looks like a sent packet.
-    tag: u32,
     numbers: Numbers,
-    /// Milliseconds since the first packet; wraps after 49 days, when the entry is long gone.
-    sent_ms: u32,
+    /// Which round of the ring its packet belongs to, and a flag, so that no unused entry looks like a sent packet.
+    tag: u16,
+    /// Milliseconds since the first packet. Wraps after a minute; nobody asks again for what is so old.
+    sent_ms: u16,
 }
 
 impl SentPackets {
     /// Makes room, once.
     pub(crate) fn prepare(&mut self) {
         if self.ring.is_empty() {
-            let unused = Entry { tag: UNUSED, numbers: Numbers::default(), sent_ms: 0 };
+            let unused = Entry { numbers: Numbers::default(), tag: UNUSED, sent_ms: 0 };
             self.ring = vec![unused; PACKETS].into_boxed_slice();
         }
     }
@@ -44,7 +45,7 @@ impl SentPackets {
     pub(crate) fn note(&mut self, now: Instant, ext_seq: u64, numbers: Numbers) {
         let sent_ms = self.ms(now);
         if let Some(entry) = self.ring.get_mut(place(ext_seq)) {
-            *entry = Entry { tag: tag(ext_seq), numbers, sent_ms };
+            *entry = Entry { numbers, tag: tag(ext_seq), sent_ms };
         }
     }
 
@@ -61,9 +62,9 @@ impl SentPackets {
         !self.ring.is_empty() && ext_seq <= highest && highest - ext_seq < PACKETS as u64
     }
 
-    fn ms(&mut self, now: Instant) -> u32 {
+    fn ms(&mut self, now: Instant) -> u16 {
         let started = *self.started.get_or_insert(now);
-        now.saturating_duration_since(started).as_millis() as u32
+        now.saturating_duration_since(started).as_millis() as u16
     }
 }
 
@@ -71,12 +72,12 @@ fn place(ext_seq: u64) -> usize {
     ext_seq as usize % PACKETS
 }
 
-/// 31 bits: a number comes again after 2^31 packets, when the ring has long been written over.
-fn tag(ext_seq: u64) -> u32 {
-    ext_seq as u32 & !UNUSED
+/// 15 bits of the round: it comes again after 2^24 packets, when the ring has long been written over.
+fn tag(ext_seq: u64) -> u16 {
+    (ext_seq / PACKETS as u64) as u16 & !UNUSED
 }
 
-const UNUSED: u32 = 1 << 31;
+const UNUSED: u16 = 1 << 15;
 
 /// As many as the source's cache holds of a full picture layer: what is older cannot be sent again anyway.
 const PACKETS: usize = 512;
@@ -98,6 +99,7 @@ mod tests {
         let expected = SentPacket { numbers, age: Duration::from_millis(30) };
         assert_eq!(sent.packet(later, 5), Some(expected));
         assert_eq!((sent.packet(later, 4), sent.packet(later, 5 + 512)), (None, None));
+        assert_eq!(size_of::<Entry>(), 8);
         sent.note(later, 5 + 512, numbers);
         assert_eq!(sent.packet(later, 5), None);
         assert!(sent.covers(6, 5 + 512) && !sent.covers(5, 5 + 512) && !sent.covers(600, 5 + 512));

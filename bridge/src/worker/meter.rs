@@ -13,6 +13,7 @@ pub(crate) const LATENCY_BOUNDS_US: [u64; 12] =
 pub(crate) struct Meter {
     second_began: Instant,
     idle: Duration,
+    load: Load,
     latency: Latency,
     seconds: VecDeque<Histogram<u32>>,
 }
@@ -24,6 +25,14 @@ pub(crate) struct LatencyTotals {
     pub(crate) buckets: [u64; LATENCY_BOUNDS_US.len() + 1],
     /// Sum over these datagrams. Since the start.
     pub(crate) sum_us: u64,
+}
+
+/// How busy the worker has just been.
+struct Load {
+    window_began: Instant,
+    idle: Duration,
+    /// Of the last whole window.
+    busy: f64,
 }
 
 struct Latency {
@@ -44,6 +53,7 @@ impl Meter {
         Self {
             second_began: now,
             idle: Duration::ZERO,
+            load: Load { window_began: now, idle: Duration::ZERO, busy: 0.0 },
             latency: Latency { totals: LatencyTotals::default(), second: empty_histogram() },
             seconds: VecDeque::new(),
         }
@@ -52,6 +62,18 @@ impl Meter {
     /// The worker had nothing to do for so long.
     pub(crate) fn note_idle(&mut self, waited: Duration) {
         self.idle += waited;
+        self.load.idle += waited;
+    }
+
+    /// The share of the last few hundredths of a second in which the worker did not wait: 0.0 to 1.0.
+    pub(crate) fn load(&mut self, now: Instant) -> f64 {
+        let load = &mut self.load;
+        let lasted = now.saturating_duration_since(load.window_began);
+        if lasted >= LOAD_WINDOW {
+            load.busy = (1.0 - load.idle.as_secs_f64() / lasted.as_secs_f64()).clamp(0.0, 1.0);
+            (load.window_began, load.idle) = (now, Duration::ZERO);
+        }
+        load.busy
     }
 
     /// `datagrams` left, `after` the arrival of what caused them.
@@ -103,6 +125,9 @@ pub(crate) fn empty_histogram() -> Histogram<u32> {
 
 const SECOND: Duration = Duration::from_secs(1);
 
+/// One frame of a 30 Hz picture: long enough to be an average, short enough to notice a burst of joins.
+const LOAD_WINDOW: Duration = Duration::from_millis(33);
+
 /// A scrape each 5 s misses nothing.
 const WINDOW_SECONDS: usize = 5;
 
@@ -122,6 +147,20 @@ mod tests {
         let second = meter.take_second(start + SECOND).unwrap();
         assert!((second.busy - 0.75).abs() < 1e-9);
         assert_eq!(meter.next_second(), start + 2 * SECOND);
+    }
+
+    #[test]
+    fn the_load_is_that_of_the_last_hundredths_of_a_second() {
+        let start = Instant::now();
+        let ms = |ms| start + Duration::from_millis(ms);
+        let mut meter = Meter::new(start);
+        assert!(meter.load(ms(10)) < 1e-9, "nothing is known yet");
+        meter.note_idle(Duration::from_millis(10));
+        assert!((meter.load(ms(40)) - 0.75).abs() < 1e-9);
+        assert!((meter.load(ms(60)) - 0.75).abs() < 1e-9);
+        assert!((meter.load(ms(80)) - 1.0).abs() < 1e-9, "it has not waited since");
+        meter.note_idle(Duration::from_millis(50));
+        assert!(meter.load(ms(120)) < 1e-9);
     }
 
     #[test]

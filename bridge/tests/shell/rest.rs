@@ -42,7 +42,8 @@ async fn metrics_have_a_fixed_set_of_series() {
     };
     until(|| async { series().await.iter().any(|line| line.contains(r#"worker="1""#)) }).await;
     let before = series().await;
-    assert!(before.iter().all(|series| series.starts_with("bridge_")), "{before:?}");
+    let is_named = |series: &String| series.starts_with("bridge_") || series.starts_with("process_");
+    assert!(before.iter().all(is_named), "{before:?}");
     for name in
         ["bridge_stress", "bridge_forward_latency_seconds_count", r#"bridge_packets_total{direction="sent"}"#]
     {
@@ -54,6 +55,22 @@ async fn metrics_have_a_fixed_set_of_series() {
     }
     until(|| async { http::get(rest, "/metrics").await.body.contains("\nbridge_endpoints 19\n") }).await;
     assert_eq!(series().await, before);
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn the_process_tells_its_processor_time_and_its_memory_under_their_usual_names() {
+    let (world, _link) = World::start().await;
+    let value = async |name: &str| -> f64 {
+        let answer = http::get(world.bound.rest, "/metrics").await;
+        let found = answer.body.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok());
+        found.unwrap_or_else(|| panic!("{name} is not in {}", answer.body))
+    };
+    let before = value("process_cpu_seconds_total").await;
+    assert!(before > 0.0 && before < 3600.0, "{before}");
+    assert!(value("process_resident_memory_bytes").await > 1e6);
+    // A scrape costs time itself, and the clock counts nanoseconds.
+    assert!(value("process_cpu_seconds_total").await > before);
     world.stop().await;
 }
 
