@@ -5,23 +5,23 @@
     reason = "a test that cannot go on has failed, wherever it stands"
 )]
 
-mod callers;
 mod server;
 
 use std::time::{Duration, Instant};
 
-use callers::crew::{Crew, Seat};
-use callers::http::{self, Response, post_sdp};
-use callers::{Caller, Identity, Role};
+use loadtest::engine::ports::Note;
+use loadtest::engine::results::Results;
+use loadtest::scenario::Kind;
 use serde_json::Value;
+use server::http::{self, Response, post_sdp};
+use server::seat::{Callers, Role, Seat};
 use server::{Server, until, until_within};
 
-fn caller(role: Role, number: u32) -> Caller {
-    Caller::new(Instant::now(), role, number)
-}
+/// Sees one publisher, as browsers that speak WHEP do.
+const VIEWER: Role = Role::Viewer(1);
 
 fn offer(role: Role) -> String {
-    caller(role, 7).offer()
+    Callers::start(1).offer(role)
 }
 
 /// The stable identifier of a refusal, which has a sentence for a person beside it.
@@ -62,7 +62,7 @@ fn is_empty(server: &Server) -> bool {
 #[test]
 fn a_bad_request_is_refused_with_an_identifier_and_a_sentence() {
     let server = Server::start();
-    let (whip, whep) = (offer(Role::Publisher), offer(Role::Viewer));
+    let (whip, whep) = (offer(Role::Publisher), offer(VIEWER));
     let cases = [
         ("/whip/demo", "v=0", "bad_sdp"),
         ("/whip/demo", "not SDP at all", "bad_sdp"),
@@ -150,7 +150,7 @@ fn bytes_that_are_no_http_close_their_own_connection_only() {
 #[test]
 fn without_a_bridge_the_answer_comes_at_once_and_says_when_to_come_back() {
     let server = Server::without_bridge();
-    for (path, role) in [("/whip/demo", Role::Publisher), ("/whep/demo", Role::Viewer)] {
+    for (path, role) in [("/whip/demo", Role::Publisher), ("/whep/demo", VIEWER)] {
         let asked = Instant::now();
         let response = post_sdp(server.public, path, &offer(role));
         assert_eq!((response.status, error_of(&response).as_str()), (503, "unavailable"));
@@ -161,62 +161,78 @@ fn without_a_bridge_the_answer_comes_at_once_and_says_when_to_come_back() {
     assert_eq!(server.conference(), Value::Null);
 }
 
-/// Callers with a thread, who are connected before this returns.
-fn connected(name: &str, seats: Vec<Seat>) -> Crew {
-    let count = seats.len();
-    let crew = Crew::start(name, seats);
-    until("callers are connected", || crew.connected() == count);
-    crew
-}
-
 #[test]
 fn a_viewer_who_comes_first_sees_and_hears_the_publisher_who_comes_later() {
     let server = Server::start();
-    let viewer = connected("viewer", vec![Seat::join(server.public, "demo", caller(Role::Viewer, 1))]);
-    let publisher =
-        connected("publisher", vec![Seat::join(server.public, "demo", caller(Role::Publisher, 0))]);
-    until("the viewer sees and hears", || viewer.served() == 1);
-    // Half a second of media; checks and reports alone are not as many.
-    let before = viewer.received();
-    until("media has come", || viewer.received() > before + 150);
-    let viewer = viewer.stop();
-    let streams = viewer[0].caller.streams();
-    assert_eq!(streams.len(), 2);
-    for stream in streams {
-        let (_, is_key) = stream.first().expect("something is shown");
-        assert_eq!((is_key, stream.counts().missing), (stream.is_picture(), 0));
-    }
+    let mut callers = Callers::start(1);
+    let mut viewer =
+        [callers.seat(server.public, "demo", (VIEWER, callers.phone(Kind::Light, (VIEWER, 1), 1)))];
+    callers.until_noted(&mut viewer, &Note::DtlsConnected);
+    let mut publisher = [callers.join(server.public, "demo", (Role::Publisher, 0))];
+    callers.until_noted(&mut viewer, &Note::FirstPicture);
+    let mut results = vec![Results::default(); 2];
+    // Half a second of media.
+    until("media has come", || {
+        callers.sample(&mut results);
+        results[1].counts.packets_received > 150
+    });
+    let [sent, seen] = [results[0].counts, results[1].counts];
+    assert_eq!((seen.packets_lost, seen.packets_duplicate, seen.packets_strange), (0, 0, 0), "{seen:?}");
+    assert_eq!((seen.packets_unstamped, seen.frames_broken), (0, 0), "{seen:?}");
+    assert!(seen.frames_complete > 0 && sent.key_frames_sent > 0, "{sent:?} {seen:?}");
+    assert!(results[1].delays.audio.count() > 0, "it hears as well as it sees");
     until("the bridge counts both", || server.bridge_stats()["endpoints"] == 2);
-    assert_eq!(publisher.stop()[0].leave().status, 200);
-    assert_eq!(viewer[0].leave().status, 200);
+    for seats in [&mut publisher, &mut viewer] {
+        callers.hang_up(seats);
+        // Whoever has hung up by DTLS may be gone already.
+        assert!(matches!(seats[0].leave().status, 200 | 404));
+    }
     until("nothing is left", || is_empty(&server));
 }
 
 #[test]
 fn a_certificate_that_the_offer_did_not_announce_carries_no_media() {
     let server = Server::start();
-    let liar = caller(Role::Publisher, 0).disguised_as(&Identity::generate());
-    let liar = Crew::start("liar", vec![Seat::join(server.public, "demo", liar)]);
-    let viewer =
-        Seat::join(server.public, "demo", caller(Role::Viewer, 1).disguised_as(&Identity::generate()));
-    let viewer = Crew::start("viewer", vec![viewer]);
+    let callers = Callers::start(1);
+    let liar = |role, number| {
+        let phone = callers.phone(Kind::Light, (role, number), 0);
+        callers.seat_with(server.public, "demo", (role, phone), (with_another_fingerprint, str::to_owned))
+    };
+    let mut liars = [liar(Role::Publisher, 0), liar(VIEWER, 1)];
     until("both are turned away", || server.bridge_stats()["dtls_failed_endpoints"] == 2);
     until("nothing is left", || is_empty(&server));
     let stats = server.bridge_stats();
     assert_eq!((&stats["total_packets_received"], &stats["total_packets_sent"]), (&0.into(), &0.into()));
-    for seat in liar.stop().iter().chain(&viewer.stop()) {
-        assert!(seat.caller.is_reachable() && !seat.caller.is_connected());
-        assert_eq!(seat.leave().status, 404, "the resource went with its endpoint");
+    for liar in &mut liars {
+        let notes = liar.notes(&callers);
+        assert!(notes.contains(&Note::IceConnected) && !notes.contains(&Note::FirstPacket), "{notes:?}");
+        assert_eq!(liar.leave().status, 404, "the resource went with its endpoint");
     }
+}
+
+/// The offer of somebody else's certificate.
+fn with_another_fingerprint(offer: &str) -> String {
+    let digest = vec!["5A"; 32].join(":");
+    let lines = offer.lines().map(|line| {
+        let is_fingerprint = line.starts_with("a=fingerprint:");
+        if is_fingerprint { format!("a=fingerprint:sha-256 {digest}\r\n") } else { format!("{line}\r\n") }
+    });
+    lines.collect()
 }
 
 #[test]
 fn a_browser_that_never_finishes_dtls_is_gone_after_its_time_and_leaves_nothing() {
     let server = Server::start();
+    let callers = Callers::start(1);
     let joined = Instant::now();
-    let silent = |role, number| Seat::join(server.public, "demo", caller(role, number).without_dtls());
-    let crew = Crew::start("silent", vec![silent(Role::Publisher, 0), silent(Role::Viewer, 1)]);
-    until("both are reachable", || crew.reachable() == 2);
+    // Each waits for the other to say hello.
+    let waits = |answer: &str| answer.replace("a=setup:passive", "a=setup:active");
+    let silent = |role, number| {
+        let phone = callers.phone(Kind::Light, (role, number), 0);
+        callers.seat_with(server.public, "demo", (role, phone), (str::to_owned, waits))
+    };
+    let mut seats: Vec<Seat> = vec![silent(Role::Publisher, 0), silent(VIEWER, 1)];
+    callers.until_noted(&mut seats, &Note::IceConnected);
     until("the bridge counts both", || server.bridge_stats()["endpoints"] == 2);
     // Answering checks for ever is not enough: 30 s are allowed for a connection.
     until_within(Duration::from_secs(45), "they are gone", || is_empty(&server));
@@ -225,14 +241,14 @@ fn a_browser_that_never_finishes_dtls_is_gone_after_its_time_and_leaves_nothing(
         "a slow browser has its time: {:?}",
         joined.elapsed()
     );
-    for seat in &crew.stop() {
-        assert!(seat.caller.is_reachable() && !seat.caller.is_connected());
+    for seat in &mut seats {
+        assert!(!seat.notes(&callers).contains(&Note::DtlsConnected));
         assert_eq!(seat.leave().status, 404);
     }
     // The conference's name is as good as new.
-    let publisher =
-        connected("publisher", vec![Seat::join(server.public, "demo", caller(Role::Publisher, 2))]);
-    assert_eq!(publisher.stop()[0].leave().status, 200);
+    let mut publisher = [callers.join(server.public, "demo", (Role::Publisher, 2))];
+    callers.until_noted(&mut publisher, &Note::DtlsConnected);
+    assert_eq!(publisher[0].leave().status, 200);
 }
 
 #[test]

@@ -1,6 +1,10 @@
 //! A whole server in this process: signaling and one bridge, as `passerelle` starts them, on whatever ports are free.
 #![allow(dead_code, reason = "each test program uses a part of it")]
 
+pub(crate) mod http;
+pub(crate) mod lossy;
+pub(crate) mod seat;
+
 use std::net::SocketAddr;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -10,8 +14,6 @@ use serde_json::Value;
 use signaling::settings::SignalingSettings;
 use tokio::sync::watch;
 use wire::settings::Secret;
-
-use crate::callers::http;
 
 /// A running server; dropping it stops it.
 pub(crate) struct Server {

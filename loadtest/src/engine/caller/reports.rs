@@ -1,0 +1,83 @@
+//! RTCP of one caller: what the server asks for and reports, and what goes out.
+
+use std::time::{Duration, Instant};
+
+use wire::rtcp::{self, Packet, ReportBlock};
+
+use super::{Caller, is_due};
+use crate::engine::ports::Workspace;
+use crate::engine::send::reporter_ssrc;
+
+impl Caller {
+    pub(super) fn handle_rtcp(&mut self, now: Instant, datagram: &[u8], workspace: &mut Workspace) {
+        let mut plain = std::mem::take(&mut workspace.plain);
+        let is_open = self.protection.as_mut().is_some_and(|it| it.open_rtcp(datagram, &mut plain));
+        if is_open {
+            self.viewer.handle_sign_of_life(now);
+            for packet in rtcp::packets(&plain) {
+                match packet {
+                    Ok(packet) => self.handle_rtcp_packet(now, &packet, workspace),
+                    Err(_) => self.counts.packets_strange += 1,
+                }
+            }
+        } else {
+            self.counts.packets_strange += 1;
+        }
+        workspace.plain = plain;
+    }
+
+    fn handle_rtcp_packet(&mut self, now: Instant, packet: &Packet<'_>, workspace: &mut Workspace) {
+        match packet {
+            Packet::Nack(nack) => {
+                let Self { protection: Some(protection), publisher, outgoing, counts, .. } = self else {
+                    return;
+                };
+                publisher.handle_nack(now, nack.media, nack.sequences(), &mut |packet| {
+                    outgoing.send(&packet, protection, &mut workspace.transmits, counts);
+                });
+            }
+            Packet::Pli(pli) => self.publisher.handle_key_frame_request(now, pli.media),
+            Packet::Fir(fir) => {
+                for entry in fir.entries() {
+                    if self.outgoing.is_new_command(entry) {
+                        self.publisher.handle_key_frame_request(now, entry.media);
+                    }
+                }
+            }
+            Packet::SenderReport(report) => {
+                self.viewer.handle_sender_report(now, report.ssrc, report.ntp);
+                self.take_report_blocks(report.reports());
+            }
+            Packet::ReceiverReport(report) => self.take_report_blocks(report.reports()),
+            // What is sent does not follow the server's estimate: a scenario says how much it is.
+            _ => {}
+        }
+    }
+
+    fn take_report_blocks(&mut self, blocks: impl Iterator<Item = ReportBlock>) {
+        blocks.for_each(|block| self.outgoing.acknowledge(block.ssrc));
+    }
+
+    /// Writes what is due into as few datagrams as it fits.
+    pub(super) fn send_reports(&mut self, now: Instant, workspace: &mut Workspace) {
+        let Some(protection) = &mut self.protection else { return };
+        let rtcp = &mut workspace.plain;
+        rtcp.clear();
+        if is_due(self.viewer.next_timeout(), now) {
+            self.viewer.handle_timeout(now, rtcp);
+        }
+        if is_due(self.next_report, now) {
+            self.next_report = Some(now + REPORT_INTERVAL);
+            self.publisher.write_sender_reports(now, rtcp);
+        }
+        if is_due(self.arrivals.next_timeout(), now) {
+            self.counts.feedback_sent += self.arrivals.write_due(now, reporter_ssrc(self.plan.number), rtcp);
+        }
+        if !rtcp.is_empty() {
+            protection.seal_rtcp(rtcp, &mut workspace.transmits);
+        }
+    }
+}
+
+/// Chromium's interval of video; audio's would be longer.
+const REPORT_INTERVAL: Duration = Duration::from_secs(1);
