@@ -83,6 +83,7 @@ impl Runner for Real {
     }
 
     fn settle(&mut self, pause: Duration) {
-        self.runtime.block_on(tokio::time::sleep(pause));
+        // The timer belongs to the runtime, so it is made inside.
+        self.runtime.block_on(async move { tokio::time::sleep(pause).await });
     }
 }

@@ -138,8 +138,7 @@ impl Callers {
         self.joins().iter().for_each(|group| joins.add(group));
         let most = joins.failed.iter().max_by_key(|(_, count)| **count).map(|(reason, _)| reason.clone());
         let mut lines = self.explanations().into_iter();
-        let (reason, line) = lines.find(|(reason, _)| most.as_ref().is_none_or(|most| most == reason))?;
-        Some(format!("{reason}: {line}"))
+        lines.find(|(reason, _)| most.as_ref().is_none_or(|most| most == reason)).map(|(_, line)| line)
     }
 
     /// A line for each reason of a failed join or a lost caller, by reason.

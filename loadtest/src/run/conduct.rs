@@ -193,9 +193,13 @@ impl Conduct<'_> {
         for failure in self.hooks.failures() {
             self.progress.tell(&failure);
         }
+        // Servers close what callers leave: that explains nothing.
+        if phase == Phase::Leaving {
+            return;
+        }
         for (reason, line) in self.callers.explanations() {
-            if self.told.insert(reason.clone()) {
-                self.progress.tell(&format!("{reason}: {line}"));
+            if self.told.insert(reason) {
+                self.progress.tell(&line);
             }
         }
     }

@@ -2,15 +2,14 @@
 //! unit in its name and a default, and an unknown key is an error that names it.
 
 mod bundled;
+mod callers;
 mod check;
 mod defaults;
 mod load;
-mod scale;
 
 pub use self::bundled::BUNDLED;
 pub use self::check::Refusal;
 pub use self::load::{ScenarioError, load, parse};
-pub use self::scale::Scale;
 
 use std::collections::BTreeMap;
 

@@ -1,33 +1,8 @@
-//! A scenario of another size: more conferences, or more callers in each. `plan` climbs with it.
+//! How many callers a scenario has, and who they are.
 
 use super::{CallersByGroup, Group, PerConference, Scenario};
 
-/// What grows.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Scale {
-    /// This many conferences, each as it was.
-    Conferences(u32),
-    /// As many conferences, each with this many times the callers. Groups that only watch grow; where everybody sends,
-    /// every group does: a webinar with twice the audience still has one speaker.
-    Callers(f64),
-}
-
 impl Scenario {
-    /// The same scenario in another size.
-    #[must_use]
-    pub fn scaled(&self, scale: Scale) -> Self {
-        let mut scaled = self.clone();
-        match scale {
-            Scale::Conferences(conferences) => scaled.conferences = conferences,
-            Scale::Callers(times) => {
-                let has_audience = self.groups.iter().any(Group::only_watches);
-                let grows = |group: &&mut Group| !has_audience || group.only_watches();
-                scaled.groups.iter_mut().filter(grows).for_each(|group| group.per_conference.multiply(times));
-            }
-        }
-        scaled
-    }
-
     /// The same scenario without tokens, passwords and shared secrets, for reports.
     #[must_use]
     pub fn without_secrets(&self) -> Self {
@@ -78,23 +53,12 @@ impl PerConference {
             Self::Each(callers) => callers[conference as usize % callers.len()],
         }
     }
-
-    /// Nobody stays nobody; anybody stays at least one.
-    fn multiply(&mut self, times: f64) {
-        let grown = |callers: u32| {
-            if callers == 0 { 0 } else { ((f64::from(callers) * times).round() as u32).max(1) }
-        };
-        match self {
-            Self::Same(callers) => *callers = grown(*callers),
-            Self::Each(callers) => callers.iter_mut().for_each(|each| *each = grown(*each)),
-        }
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::scenario::Voice;
+    use crate::scenario::{TurnServer, Voice};
 
     fn webinar() -> Scenario {
         let speaker = Group { name: "speaker".to_owned(), voice: Some(Voice::default()), ..Group::default() };
@@ -114,26 +78,22 @@ mod tests {
     }
 
     #[test]
-    fn more_conferences_leave_each_as_it_was() {
-        let scaled = webinar().scaled(Scale::Conferences(8));
-        assert_eq!((scaled.conferences, &scaled.groups), (8, &webinar().groups));
+    fn only_who_sends_nothing_only_watches() {
+        assert!(!webinar().groups[0].only_watches());
+        assert!(webinar().groups[1].only_watches());
     }
 
     #[test]
-    fn an_audience_grows_and_its_speaker_does_not() {
-        let scaled = webinar().scaled(Scale::Callers(2.5));
-        assert_eq!(scaled.groups[0].per_conference, PerConference::Same(1));
-        assert_eq!(scaled.groups[1].per_conference, PerConference::Each(vec![25, 0, 8]));
-    }
-
-    #[test]
-    fn where_everybody_sends_everybody_grows_and_nobody_vanishes() {
-        let mut meeting = webinar();
-        meeting.groups[1].voice = Some(Voice::default());
-        assert_eq!(meeting.scaled(Scale::Callers(3.0)).groups[0].per_conference, PerConference::Same(3));
-        assert_eq!(
-            meeting.scaled(Scale::Callers(0.01)).groups[1].per_conference,
-            PerConference::Each(vec![1, 0, 1])
-        );
+    fn reports_do_not_tell_secrets() {
+        let mut scenario = webinar();
+        scenario.target.token = Some("open sesame".to_owned());
+        scenario.target.turn = Some(TurnServer {
+            username: "anybody".to_owned(),
+            password: "open sesame".to_owned(),
+            secret: "open sesame".to_owned(),
+            ..TurnServer::default()
+        });
+        let shown = toml::to_string(&scenario.without_secrets()).unwrap();
+        assert!(!shown.contains("sesame") && shown.contains("anybody"), "{shown}");
     }
 }
