@@ -64,8 +64,9 @@ fn a_hundred_viewers_of_one_publisher_lose_nothing_on_one_worker() {
         results[EARLY].counts
     );
     assert_eq!(results[EARLY].counts.frames_complete, half * sent.frames_sent);
-    // A late viewer's first picture may be one that the bridge had kept: it has that much more, and less of the beginning.
-    assert!(results[LATE].counts.packets_received > half * sent.packets_sent / 2);
+    // A late viewer's first picture may be one that the bridge had kept: it has that much more, and less of the beginning;
+    // how much less is a matter of how long joining took.
+    assert!(results[LATE].counts.frames_complete > half, "every one saw more than its first picture");
     check_stats(
         &server,
         sent,
@@ -92,10 +93,10 @@ fn join_all(
 
 /// Prints what forwarding costs.
 fn measure(callers: &mut Callers, results: &mut [Results]) {
-    callers.sample(results);
+    sample(callers, results);
     let (before, started, had) = (cpu(), Instant::now(), received(results));
     thread::sleep(MEASURED);
-    callers.sample(results);
+    sample(callers, results);
     let (after, forwarded) = (cpu(), received(results) - had);
     println!("{:.0} packets/s forwarded", forwarded as f64 / started.elapsed().as_secs_f64());
     let each = |from: Duration, to: Duration| (to - from).as_secs_f64() * 1e6 / forwarded as f64;
@@ -113,14 +114,19 @@ fn measure(callers: &mut Callers, results: &mut [Results]) {
 fn settle(callers: &mut Callers, results: &mut [Results]) {
     let mut last = (0, Instant::now());
     until("what was sent has arrived", || {
-        let load = callers.sample(results);
-        assert_eq!(load.kernel_drops, 0, "this machine was too busy for the callers: no fault of the server");
+        sample(callers, results);
         let now = received(results);
         if now != last.0 {
             last = (now, Instant::now());
         }
         last.1.elapsed() > Duration::from_secs(2)
     });
+}
+
+/// A test that cannot judge says so.
+fn sample(callers: &mut Callers, results: &mut [Results]) {
+    let load = callers.sample(results);
+    assert_eq!(load.kernel_drops, 0, "this machine was too busy for the callers: no fault of the server");
 }
 
 fn received(results: &[Results]) -> u64 {

@@ -14,7 +14,7 @@ use std::thread;
 use loadtest::coordinator::{self, Lead};
 use loadtest::outcome::{End, Outcome};
 use loadtest::run::{RunOptions, run};
-use loadtest::scenario::{Scenario, parse};
+use loadtest::scenario::{Hook, Scenario, parse};
 use server::{Server, until};
 use tokio::runtime::Runtime;
 use wire::settings::Secret;
@@ -66,9 +66,9 @@ fn what_callers_received_is_what_the_bridge_says_it_sent() {
     counted_the_same(&outcome);
     assert_eq!((outcome.joins.begun, outcome.joins.succeeded), (6, 6));
     let measured_s = outcome.measured.to_s - outcome.measured.from_s;
-    assert!((2.9..4.0).contains(&measured_s), "{measured_s} s, not 3");
+    assert!(measured_s > 2.99, "{measured_s} s, not 3 or a little more");
     assert!(outcome.delays.video.count() > 0 && outcome.counts.frames_complete > 0);
-    assert!(outcome.servers.iter().all(|server| server.answers > 4 && server.failures == 0));
+    assert!(outcome.servers.iter().all(|server| server.answers > 0), "{:?}", outcome.servers);
     until("everybody is gone", || server.bridge_stats()["endpoints"] == 0);
 }
 
@@ -101,6 +101,7 @@ fn two_machines_measure_as_one() {
 fn a_server_that_dies_in_the_middle_ends_the_run_with_a_line() {
     let server = Server::start();
     let scenario = Scenario { duration_s: 600.0, ..meetings(&server) };
+    let url = scenario.target.url.clone();
     let running = thread::spawn(move || {
         let runtime = Runtime::new().unwrap();
         runtime.block_on(run(&scenario, &RunOptions::default()))
@@ -110,8 +111,35 @@ fn a_server_that_dies_in_the_middle_ends_the_run_with_a_line() {
     });
     drop(server);
     let outcome = running.join().unwrap();
-    let End::Failed { at_s, why } = &outcome.end else { panic!("{:?}", outcome.end) };
-    assert!(*at_s < 60.0 && !why.contains('\n'), "{at_s} s: {why}");
-    assert!(outcome.joins.succeeded > 0 && outcome.counts.packets_received + outcome.counts.packets_sent > 0);
+    is_told_gone(&outcome, &url);
+    let End::Failed { at_s, .. } = &outcome.end else { panic!("{:?}", outcome.end) };
+    assert!(*at_s < 600.0, "{at_s} s: the rest is not waited for");
     assert!(outcome.agreement.is_none(), "a server that is gone agrees with nobody");
+}
+
+#[test]
+fn a_server_that_dies_shortly_before_the_end_is_told_too() {
+    let server = Server::start();
+    let begun = std::env::temp_dir().join(format!("passerelle-measured-{}", std::process::id()));
+    let mut scenario = meetings(&server);
+    let url = scenario.target.url.clone();
+    // Shorter than the time after which a run gives up by itself, longer than a server takes to stop.
+    scenario.duration_s = 9.0;
+    scenario.hooks = vec![Hook { at_s: 0.0, command: format!("touch '{}'", begun.display()) }];
+    let running =
+        thread::spawn(move || Runtime::new().unwrap().block_on(run(&scenario, &RunOptions::default())));
+    until("the measured part begins", || begun.exists());
+    std::fs::remove_file(&begun).unwrap();
+    drop(server);
+    let outcome = running.join().unwrap();
+    is_told_gone(&outcome, &url);
+    assert!(outcome.counts.packets_sent > 0, "what was measured until then is kept");
+}
+
+fn is_told_gone(outcome: &Outcome, url: &str) {
+    let End::Failed { why, .. } = &outcome.end else { panic!("{:?}", outcome.end) };
+    assert!(why.starts_with(&format!("{url} is gone: ")) && !why.contains('\n'), "{why}");
+    assert!(outcome.joins.succeeded > 0);
+    let blamed = outcome.tool.limits.iter().find(|limit| limit.contains("not taken"));
+    assert_eq!(blamed, None, "what nobody could send to is no limit of loadtest");
 }

@@ -70,7 +70,7 @@ pub struct Agreement {
 /// The machine loadtest ran on.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Machine {
-    /// Processors that this process may use.
+    /// Processors that loadtest may use, all processes together.
     pub processors: usize,
     /// As the kernel names them.
     pub processor_name: String,
@@ -91,7 +91,7 @@ pub enum End {
         /// Seconds since the start.
         at_s: f64,
     },
-    /// Nobody could join, or everybody was lost.
+    /// Nobody could join, everybody was lost, or the target is gone.
     Failed {
         /// Seconds since the start.
         at_s: f64,
@@ -297,11 +297,12 @@ pub struct ServerOutcome {
 pub struct Tool {
     /// Processors used on average in the measured part.
     pub processors_mean: f64,
-    /// Busiest media thread, mean over the measured part.
+    /// Busiest media thread, mean over the measured part: the share of time in which it was not waiting for something to
+    /// do. Time in which it waited for a processor is in it.
     pub busy_mean: f64,
     /// Datagrams that the kernel dropped because loadtest did not fetch them in time.
     pub kernel_drops: u64,
-    /// Largest resident memory, MiB.
+    /// Largest resident memory, MiB; of several processes, the sum of each one's largest.
     pub memory_mib_max: f64,
     /// Why loadtest itself was the limit, one line each; empty: it was not.
     pub limits: Vec<String>,
@@ -469,7 +470,10 @@ impl<'de> Deserialize<'de> for Distribution {
         // A foreign file's bounds are brought to ours, so that additions cannot fail.
         let mut own = Self::default();
         for step in read.iter_recorded() {
-            own.0.saturating_record_n(step.value_iterated_to().min(VALUE_MAX), step.count_since_last_iteration());
+            own.0.saturating_record_n(
+                step.value_iterated_to().min(VALUE_MAX),
+                step.count_since_last_iteration(),
+            );
         }
         Ok(own)
     }
@@ -490,7 +494,10 @@ mod tests {
         }
         let text = serde_json::to_string(&distribution).unwrap();
         let read: Distribution = serde_json::from_str(&text).unwrap();
-        assert_eq!((read.count(), read.quantile(0.5), read.max()), (5, distribution.quantile(0.5), distribution.max()));
+        assert_eq!(
+            (read.count(), read.quantile(0.5), read.max()),
+            (5, distribution.quantile(0.5), distribution.max())
+        );
     }
 
     #[test]
@@ -503,7 +510,8 @@ mod tests {
     #[test]
     fn signaling_of_two_processes_adds_up_and_an_older_report_has_none() {
         let polling = PollingOutcome { requests: 2, interval_s: 1.0, ..PollingOutcome::default() };
-        let one = SignalingOutcome { callers: 3, hands: 4, polling: Some(polling), ..SignalingOutcome::default() };
+        let one =
+            SignalingOutcome { callers: 3, hands: 4, polling: Some(polling), ..SignalingOutcome::default() };
         let mut all = SignalingOutcome::default();
         all.add(&one);
         all.add(&SignalingOutcome::default());

@@ -9,6 +9,7 @@ use wire::program::Failure;
 use super::{MachineFlags, runtime, settings, stop, tell};
 
 #[derive(Args)]
+#[command(after_help = AFTER_HELP)]
 pub(super) struct JoinFlags {
     /// The leader's `host:port`
     leader: String,
@@ -29,3 +30,6 @@ pub(super) fn begin(flags: &JoinFlags) -> Result<ExitCode, Failure> {
     // The leader judges the whole; this machine's part is shown for whoever sits here.
     tell(&outcome, None)
 }
+
+const AFTER_HELP: &str =
+    "Leader and machines need the same key of at least 32 bytes: PASSERELLE__LOADTEST__COORDINATOR_KEY.";

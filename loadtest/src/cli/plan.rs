@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::Args;
 use loadtest::outcome::Outcome;
-use loadtest::plan::{PlanOptions, Runner, Scale, Slo, plan};
+use loadtest::plan::{Ending, PlanOptions, Runner, Scale, Slo, plan};
 use loadtest::run::RunOptions;
 use loadtest::scenario::{self, Scenario};
 use tokio::runtime::Runtime;
@@ -53,6 +53,7 @@ pub(super) fn begin(flags: &PlanFlags) -> Result<ExitCode, Failure> {
     if let Some(group) = &flags.group {
         options.scale = Scale::Group(group.clone());
     }
+    options.scale.check(&scenario).map_err(Failure::settings)?;
     if !flags.participants.is_empty() {
         options.participants.clone_from(&flags.participants);
     }
@@ -68,7 +69,10 @@ pub(super) fn begin(flags: &PlanFlags) -> Result<ExitCode, Failure> {
         found.write_html(&html).map_err(Failure::outside)?;
         say(&format!("written: {}, {}", html.display(), json.display()));
     }
-    Ok(ExitCode::SUCCESS)
+    match found.ending {
+        Ending::Failed { why, .. } => Err(Failure::outside(why)),
+        _ => Ok(ExitCode::SUCCESS),
+    }
 }
 
 /// Levels against real servers.

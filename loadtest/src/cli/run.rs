@@ -58,6 +58,9 @@ pub(super) fn begin(flags: &RunFlags) -> Result<ExitCode, Failure> {
         (Some(listen), Some(machines)) => Some(Lead { listen, machines, key: settings::coordinator_key()? }),
         _ => None,
     };
+    if let Some(lead) = &lead {
+        lead.check(&scenario).map_err(Failure::settings)?;
+    }
     let runtime = runtime()?;
     let outcome = runtime.block_on(async {
         let mut options = flags.machine.options();

@@ -151,8 +151,8 @@ impl Held {
                 self.rest();
             }
             Wait::Quiet => {
-                self.say(&FromBrowser::ClientHello {}).await;
                 (self.wait, self.due) = (Wait::Hello, Instant::now() + HELLO_TIME_MAX);
+                self.say(&FromBrowser::ClientHello {}).await;
             }
             Wait::Hello => {
                 self.line = Line::Down;

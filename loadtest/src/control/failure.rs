@@ -118,7 +118,11 @@ impl Failure {
         while let Some(inner) = cause.source() {
             cause = inner;
             if let Some(io) = cause.downcast_ref::<io::Error>() {
-                return Self::of_io(io, what);
+                return if is_cut(io) {
+                    Self::passing("http_broken", format!("{what}: {io}"))
+                } else {
+                    Self::of_io(io, what)
+                };
             }
         }
         if error.is_timeout() {
@@ -130,6 +134,12 @@ impl Failure {
         let reason = if error.is_connect() { "unreachable" } else { "http_broken" };
         Self::passing(reason, format!("{what}: {cause}"))
     }
+}
+
+/// A connection that stood is gone: who was reached is not unreachable.
+fn is_cut(error: &io::Error) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
+    matches!(error.kind(), BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof)
 }
 
 /// What a person can do about it.

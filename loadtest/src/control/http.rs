@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use bytes::{Bytes, BytesMut};
 use http_body::{Body, Frame, SizeHint};
 use reqwest::redirect::Policy;
-use reqwest::{Client, Response};
+use reqwest::{Client, RequestBuilder, Response};
 
 use super::ControlError;
 use super::failure::{Failure, Refusal};
@@ -60,6 +60,22 @@ impl Body for TimedText {
     fn size_hint(&self) -> SizeHint {
         SizeHint::with_exact(self.text.as_ref().map_or(0, |text| text.len() as u64))
     }
+}
+
+/// The whole body of the answer to a `GET`. A server may close a connection that it had kept in the very moment in which
+/// it is used again; RFC 9110, 9.2.2 lets a client then ask once more, as browsers do.
+pub(super) async fn get(request: RequestBuilder, what: &str) -> Result<Bytes, Failure> {
+    let again = request.try_clone();
+    let response = match (request.send().await, again) {
+        (Err(error), Some(again)) if is_cut(&error) => again.send().await,
+        (sent, _) => sent,
+    };
+    accepted(response.map_err(|error| Failure::of_http(&error, what))?, what).await
+}
+
+/// The connection stood, and ended without an answer.
+fn is_cut(error: &reqwest::Error) -> bool {
+    error.is_request() && !error.is_connect() && !error.is_timeout()
 }
 
 /// The whole body of an answer that is not a refusal.

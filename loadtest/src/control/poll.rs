@@ -16,8 +16,8 @@ use crate::scenario::Poll;
 /// [`Control::signaling`].
 pub async fn poll(control: Arc<Control>, leave: impl Future<Output = ()> + Send) {
     let Some(plan) = control.target.poll.clone() else { return };
-    control.tally.begin_polling(u64::from(plan.callers), plan.interval_s);
     let (interval, start) = (duration(plan.interval_s).max(INTERVAL_MIN), Instant::now());
+    control.tally.begin_polling(u64::from(plan.callers), interval.as_secs_f64());
     let mut callers = JoinSet::new();
     for number in 0..plan.callers {
         // Evenly over the interval: a page of polling clients is not in step either.
@@ -52,8 +52,7 @@ async fn ask(control: &Control, plan: &Poll) -> Result<usize, Failure> {
     if let Some(token) = control.target.token.as_ref().filter(|_| is_target) {
         request = request.bearer_auth(token);
     }
-    let response = request.send().await.map_err(|error| Failure::of_http(&error, &what))?;
-    Ok(http::accepted(response, &what).await?.len())
+    Ok(http::get(request, &what).await?.len())
 }
 
 /// Faster is a flood, not a baseline.

@@ -108,8 +108,7 @@ impl Server {
 
 async fn text(http: &Client, url: &str) -> Result<String, Failure> {
     let what = format!("GET {url}");
-    let response = http.get(url).send().await.map_err(|error| Failure::of_http(&error, &what))?;
-    let body = http::accepted(response, &what).await?;
+    let body = http::get(http.get(url), &what).await?;
     String::from_utf8(body.into()).map_err(|_| Failure::lasting("bad_stats", format!("{what}: not UTF-8")))
 }
 
@@ -130,6 +129,7 @@ fn read(text: &str) -> Result<ServerSample, String> {
     let latency: Option<Latency> = field(&stats, "forwarding_latency_us");
     let mut dropped: BTreeMap<String, u64> = field(&stats, "dropped_packets").unwrap_or_default();
     dropped.retain(|_, count| *count > 0);
+    dropped = dropped.into_iter().take(DROP_REASONS_MAX).collect();
     let number = |key: &str| field(&stats, key).unwrap_or_default();
     Ok(ServerSample {
         busy: workers.iter().map(|worker| worker.busy).fold(0.0, f64::max),
@@ -189,3 +189,5 @@ fn process_of(text: &str) -> Process {
 /// A server that is asked once a second.
 const ANSWER_TIME_MAX: Duration = Duration::from_millis(900);
 const MIB: f64 = 1_048_576.0;
+/// A bridge has some forty; each is kept for each second of the run, and has a line in the report.
+const DROP_REASONS_MAX: usize = 100;

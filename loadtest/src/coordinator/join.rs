@@ -12,6 +12,7 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_tungstenite::tungstenite::http::{HeaderValue, StatusCode};
 use wire::settings::Secret;
 
+use super::lead::share_of;
 use super::machines::Line;
 use super::protocol::{KEY_HEADER, Order, Report, limits, receive, send, version};
 use super::{CoordinatorError, told_to_stop};
@@ -32,6 +33,8 @@ pub async fn join(leader: &str, options: &RunOptions, key: &Secret) -> Result<Ou
         Some(Order::Refused { why }) => return Err(error(format!("refused: {why}"))),
         _ => return Err(error("no leader that has room for this machine".to_owned())),
     };
+    // Whoever answers at that address may be anybody: its commands are not run here.
+    let scenario = share_of(&scenario);
     scenario.check().map_err(|refusal| error(format!("{}: {}", refusal.key, refusal.reason)))?;
     eprintln!("machine {} of {}: waiting for the others", share.index, share.of.saturating_sub(1));
     tokio::select! {

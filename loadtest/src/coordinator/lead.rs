@@ -137,7 +137,7 @@ async fn greet(stream: TcpStream, key: &Secret) -> Option<Line> {
 }
 
 /// What another machine is to run: hooks, servers' numbers, polling and the verdict are the leader's.
-fn share_of(scenario: &Scenario) -> Scenario {
+pub(super) fn share_of(scenario: &Scenario) -> Scenario {
     let mut share = scenario.clone();
     share.hooks.clear();
     share.target.stats.clear();

@@ -38,6 +38,7 @@ pub(super) fn merge(mut whole: Outcome, received: u64, parts: &[Part]) -> Outcom
 
 fn add(whole: &mut Outcome, part: &Outcome) {
     whole.machine.processes += 1;
+    whole.machine.processors += part.machine.processors;
     for (mine, theirs) in whole.groups.iter_mut().zip(&part.groups) {
         mine.callers += theirs.callers;
         mine.counts += theirs.counts;
@@ -52,7 +53,7 @@ fn add(whole: &mut Outcome, part: &Outcome) {
     whole.tool.processors_mean += part.tool.processors_mean;
     whole.tool.busy_mean = whole.tool.busy_mean.max(part.tool.busy_mean);
     whole.tool.kernel_drops += part.tool.kernel_drops;
-    whole.tool.memory_mib_max = whole.tool.memory_mib_max.max(part.tool.memory_mib_max);
+    whole.tool.memory_mib_max += part.tool.memory_mib_max;
     match (&mut whole.signaling, &part.signaling) {
         (Some(mine), Some(theirs)) => mine.add(theirs),
         (mine @ None, theirs) => mine.clone_from(theirs),

@@ -9,9 +9,9 @@
 //!                 ──done────────────────▶  what was found; sums and distributions add up
 //! ```
 //!
-//! One WebSocket each, JSON, a shared key in its first request. The leader carries a share itself, runs the hooks, reads
-//! the servers and judges. The scenario goes over the wire as it is, its tokens included: use a network that you trust, or
-//! a tunnel.
+//! One WebSocket each, JSON, a shared key in its first request. The leader carries a share itself, runs the hooks (nobody
+//! runs another's), reads the servers and judges. The scenario goes over the wire as it is, its tokens included: use a
+//! network that you trust, or a tunnel.
 //!
 //! Invariants: a conference is never split, for delays are taken between callers of one process only; a machine that
 //! vanishes is named and the run goes on; machines of two versions never measure together.
@@ -31,6 +31,7 @@ use wire::settings::Secret;
 
 pub use self::join::join;
 pub use self::lead::lead;
+use crate::scenario::Scenario;
 
 /// How a run is led.
 #[derive(Debug, Clone)]
@@ -41,6 +42,20 @@ pub struct Lead {
     pub machines: u32,
     /// Shared by all of them.
     pub key: Secret,
+}
+
+impl Lead {
+    /// Whether every machine gets something to do.
+    ///
+    /// # Errors
+    /// There are more machines than conferences, which are never split.
+    pub fn check(&self, scenario: &Scenario) -> Result<(), CoordinatorError> {
+        let (machines, conferences) = (self.machines, scenario.conferences);
+        let why = format!(
+            "--machines {machines} are more than there are conferences ({conferences}), which are never split"
+        );
+        if machines > conferences { Err(CoordinatorError(why)) } else { Ok(()) }
+    }
 }
 
 /// Why machines could not run together; one line.

@@ -7,9 +7,9 @@ use std::time::Duration;
 use futures_util::SinkExt as _;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
-use tokio_tungstenite::client_async;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
+use tokio_tungstenite::{accept_async, client_async};
 use wire::settings::Secret;
 
 use super::lead::lead_on;
@@ -18,7 +18,7 @@ use super::protocol::{KEY_HEADER, Order, Report, receive, send, version};
 use super::{CoordinatorError, Lead, join};
 use crate::outcome::{End, Outcome};
 use crate::run::RunOptions;
-use crate::scenario::{Group, PerConference, Scenario};
+use crate::scenario::{Group, Hook, PerConference, Scenario};
 
 const KEY: &str = "a key of more than thirty-two bytes for tests";
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -109,6 +109,35 @@ async fn a_machine_that_vanishes_is_named_and_the_run_goes_on() {
     let limit = outcome.tool.limits.iter().find(|limit| limit.contains("vanished"));
     assert!(limit.is_some_and(|limit| limit.contains("machine 1 (127.0.0.1)")), "{:?}", outcome.tool.limits);
     assert!(outcome.agreement.is_none());
+}
+
+#[tokio::test]
+async fn a_machine_runs_no_commands_that_come_over_the_wire() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let mut armed = scenario().await;
+    armed.hooks.push(Hook { at_s: 0.0, command: "true".to_owned() });
+    let leading = tokio::spawn(async move {
+        let mut line = accept_async(listener.accept().await.unwrap().0).await.unwrap();
+        let hello: Option<Report> = receive(&mut line, PATIENCE).await;
+        assert!(matches!(hello, Some(Report::Hello { .. })));
+        let welcome = Order::Welcome { scenario: Box::new(armed), index: 1, of: 2 };
+        assert!(send(&mut line, &welcome).await && send(&mut line, &Order::Begin { in_ms: 0 }).await);
+        while receive::<Report, _>(&mut line, PATIENCE).await.is_some() {}
+    });
+    let outcome = join(&address, &RunOptions::default(), &Secret::from(KEY.to_owned())).await.unwrap();
+    assert!(outcome.scenario.hooks.is_empty() && outcome.groups[0].callers == 3, "{:?}", outcome.scenario);
+    leading.await.unwrap();
+}
+
+#[tokio::test]
+async fn more_machines_than_conferences_are_one_line() {
+    let listen = SocketAddr::from(([127, 0, 0, 1], 0));
+    let lead = |machines| Lead { listen, machines, key: Secret::from(KEY.to_owned()) };
+    let scenario = scenario().await;
+    assert_eq!(lead(3).check(&scenario), Ok(()));
+    let error = lead(4).check(&scenario).unwrap_err().to_string();
+    assert!(error.starts_with("--machines 4 are more") && !error.contains('\n'), "{error}");
 }
 
 #[tokio::test]

@@ -144,14 +144,15 @@ impl Crews {
     }
 
     /// Takes what was measured since the last sample. Waits for the threads: a few milliseconds at most, unless one is
-    /// stuck, which is given up after a second and counts as wholly busy.
+    /// stuck, which is given up after a second and counts as wholly busy; what it has measured, and what the kernel has
+    /// dropped, is in the next sample then.
     pub fn sample(&self) -> CrewSample {
         let answers: Vec<_> = self.lines.iter().map(Line::ask_for_results).collect();
         let mut sample = CrewSample::default();
-        let mut ports = Vec::new();
+        let (mut ports, mut is_whole) = (Vec::new(), true);
         for answer in answers {
             let Ok(share) = answer.recv_timeout(SAMPLE_PATIENCE) else {
-                sample.load.busy = 1.0;
+                (sample.load.busy, is_whole) = (1.0, false);
                 continue;
             };
             sample.load.add(&share.load);
@@ -163,8 +164,11 @@ impl Crews {
                 }
             }
         }
-        sample.load.kernel_drops =
-            self.drops.lock().unwrap_or_else(PoisonError::into_inner).since_last(&ports);
+        // Sockets that are left out once would count anew, with all that they ever dropped.
+        if is_whole {
+            sample.load.kernel_drops =
+                self.drops.lock().unwrap_or_else(PoisonError::into_inner).since_last(&ports);
+        }
         sample
     }
 

@@ -168,12 +168,13 @@ impl Seat {
     pub(super) fn handle_readable(&mut self, clock: Clock, tools: &mut Tools, place: Place<'_>) -> Reading {
         let Self { leg, turn, caller, link, notes, candidates, .. } = self;
         let mut inside = Inside { caller, link, notes, candidates };
-        let mut first = None;
+        let mut waited = None;
         let workspace = &mut tools.workspace;
         let reading = match leg {
             Leg::Closed => Ok(Reading::Done),
             Leg::Udp(leg) => Ok(leg.receive(clock, &mut tools.batch, |arrived, datagram| {
-                first = first.or(Some(arrived));
+                // The first is the oldest; reading has not begun before.
+                waited.get_or_insert_with(|| Instant::now().saturating_duration_since(arrived));
                 let datagram = match turn {
                     None => Some(datagram),
                     Some(turn) => turn.handle_message(arrived, datagram),
@@ -190,9 +191,7 @@ impl Seat {
             }),
         };
         let now = Instant::now();
-        if let Some(first) = first {
-            tools.late = tools.late.max(now.saturating_duration_since(first));
-        }
+        tools.late = tools.late.max(waited.unwrap_or_default());
         let reading = reading.unwrap_or_else(|why| {
             self.fail(now, PhoneError::Relay(why));
             Reading::Done
@@ -278,6 +277,9 @@ impl Seat {
         let mut last = PhoneError::Unreachable("it names none".to_owned());
         for _ in 0..self.candidates.addresses.len() {
             let Some(address) = self.candidates.take() else { break };
+            if let Some(caller) = &mut self.caller {
+                caller.follow_candidate(address);
+            }
             if let Some(turn) = &mut self.turn {
                 turn.aim(now, address);
                 return;
@@ -447,3 +449,7 @@ const REFUSED_PATIENCE: Duration = Duration::from_millis(200);
 const UP_SEED: u64 = 0x7570;
 const DOWN_SEED: u64 = 0x646f_776e;
 const TURN_SEED: u64 = 0x7475_726e;
+
+#[cfg(test)]
+#[path = "seat_tests.rs"]
+mod tests;

@@ -171,9 +171,7 @@ impl CrewThread {
                     self.arm(key.index);
                 }
                 Command::HangUp(key) => self.leave(key),
-                Command::TakeResults(reply) => {
-                    let _ = reply.send(self.share());
-                }
+                Command::TakeResults(reply) => self.tell_share(&reply),
                 Command::Stop => {
                     self.stop();
                     return false;
@@ -233,6 +231,17 @@ impl CrewThread {
         }
     }
 
+    /// Whoever has given up waiting is told next time.
+    fn tell_share(&mut self, reply: &mpsc::Sender<Share>) {
+        let share = self.share();
+        let Err(mpsc::SendError(share)) = reply.send(share) else { return };
+        for (group, results) in &share.groups {
+            self.results.entry(*group).or_default().add(results);
+        }
+        self.tools.unsent += share.load.unsent;
+        self.meter.late = self.meter.late.max(Duration::from_micros(share.load.late_us_max));
+    }
+
     /// Everything since the last time.
     fn share(&mut self) -> Share {
         let mut load = CrewLoad { unsent: std::mem::take(&mut self.tools.unsent), ..CrewLoad::default() };
@@ -278,3 +287,26 @@ const SCRATCH_BYTES: usize = 64 * 1024;
 /// Each seat's results are taken this often, a few seats at a time.
 const COLLECT_ROUND: Duration = Duration::from_millis(500);
 const COLLECT_INTERVAL: Duration = Duration::from_millis(5);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_nobody_waited_for_is_told_next_time() {
+        let (_line, commands) = mpsc::channel();
+        let mut thread = CrewThread::new(Poll::new().unwrap(), commands);
+        thread.results.entry(3).or_default().counts.packets_received = 5;
+        thread.tools.unsent = 2;
+        thread.meter.late = Duration::from_millis(7);
+        let (reply, answer) = mpsc::channel();
+        drop(answer);
+        thread.tell_share(&reply);
+        let (reply, answer) = mpsc::channel();
+        thread.tell_share(&reply);
+        let share = answer.recv().unwrap();
+        let told: Vec<_> =
+            share.groups.iter().map(|(group, it)| (*group, it.counts.packets_received)).collect();
+        assert_eq!((told, share.load.unsent, share.load.late_us_max), (vec![(3, 5)], 2, 7_000));
+    }
+}

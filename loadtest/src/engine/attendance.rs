@@ -193,7 +193,7 @@ impl Attendance {
         self.present
     }
 
-    /// Texts that were no update: not JSON, of an unknown type, or misshapen. Skipped, as the page does.
+    /// Texts of the current line that were no update: not JSON, of an unknown type, or misshapen. Skipped, as the page does.
     pub fn strange(&self) -> u64 {
         self.strange
     }

@@ -8,7 +8,8 @@
 //! ```
 //!
 //! Invariants: media is sent and opened only under keys of a certificate whose fingerprint the answer named; nothing that
-//! is not authentic changes what is counted as media; nothing is sent after the hang-up or once consent has expired.
+//! is not authentic changes what is counted as media, but that a datagram with an index that came before counts as doubled
+//! without being opened; nothing is sent after the hang-up or once consent has expired.
 
 mod outgoing;
 mod protection;
@@ -178,6 +179,9 @@ impl Caller {
         let event = self.ice.handle_datagram(now, datagram, &mut workspace.transmits);
         if self.ice.was_heard_at(now) {
             self.viewer.handle_sign_of_life(now);
+            if let Some(round_trip) = self.ice.round_trip() {
+                self.viewer.handle_round_trip(round_trip);
+            }
         }
         if event == Some(IceEvent::Connected) {
             workspace.notes.push(Note::IceConnected);

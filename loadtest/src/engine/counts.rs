@@ -33,7 +33,7 @@ pub struct Counts {
     pub packets_lost: u64,
     /// Packets that came after a later one.
     pub packets_late: u64,
-    /// Packets that had come before.
+    /// Of those received, what had come before; a datagram whose SRTP index had come is not opened.
     pub packets_duplicate: u64,
     /// Datagrams that claim to be media and are not authentic, or belong to no slot.
     pub packets_strange: u64,

@@ -121,7 +121,7 @@ impl Dtls {
             return None;
         }
         let Some(left) = handshake.bytes_left.checked_sub(datagram.len()) else {
-            return self.fail("the server's handshake does not end");
+            return self.exhaust(now);
         };
         handshake.bytes_left = left;
         let outcome = handshake.endpoint.read(now, ADDRESS, None, datagram.into());
@@ -177,6 +177,15 @@ impl Dtls {
         if !farewell.is_empty() {
             transmits.push(&farewell);
         }
+    }
+
+    /// Keys that were given stay good, however often the server repeats itself.
+    fn exhaust(&mut self, now: Instant) -> Option<DtlsEvent> {
+        if matches!(self.state, State::Lingering(_)) {
+            self.give_up(now);
+            return None;
+        }
+        self.fail("the server's handshake does not end")
     }
 
     fn fail(&mut self, reason: &'static str) -> Option<DtlsEvent> {

@@ -28,8 +28,12 @@ pub(crate) struct Ice {
     /// Of these, the number of the first that is not answered yet.
     first_unanswered: u32,
     next_check: Option<Instant>,
+    /// When the last checks were sent; by number modulo its length.
+    sent_at: [Instant; TIMED_CHECKS],
     /// The server's last answer; before the first one, when checking began.
     heard_at: Instant,
+    /// None before an answer to a check whose time is known.
+    round_trip: Option<Duration>,
     is_connected: bool,
     is_lost: bool,
 }
@@ -65,7 +69,9 @@ impl Ice {
             checks: 0,
             first_unanswered: 0,
             next_check: None,
+            sent_at: [now; TIMED_CHECKS],
             heard_at: now,
+            round_trip: None,
             is_connected: false,
             is_lost: false,
         }
@@ -89,6 +95,11 @@ impl Ice {
     /// Consent has expired: whatever is sent now goes to somebody who does not want it (RFC 7675, 5.1).
     pub(crate) fn is_expired(&self, now: Instant) -> bool {
         self.server.is_some() && now.saturating_duration_since(self.heard_at) >= EXPIRED_AFTER
+    }
+
+    /// From a check to its answer, smoothed; none before the first.
+    pub(crate) fn round_trip(&self) -> Option<Duration> {
+        self.round_trip
     }
 
     /// An answer has just come.
@@ -124,11 +135,23 @@ impl Ice {
         }
         self.first_unanswered = number + 1;
         self.heard_at = now;
+        self.measure(now, number);
+        self.is_lost = false;
         // RFC 7675, 5.1: from 0.8 to 1.2 times, so that callers that began together do not stay together for ever.
         let spread = Draws(self.tie_breaker ^ u64::from(number)).next() % 401;
         self.next_check = Some(now + CONSENT_INTERVAL * (800 + spread as u32) / 1000);
         let is_first = !std::mem::replace(&mut self.is_connected, true);
         is_first.then_some(IceEvent::Connected)
+    }
+
+    /// Each check is a transaction of its own, so that an answer tells which of them it answers.
+    fn measure(&mut self, now: Instant, number: u32) {
+        let place = number as usize % TIMED_CHECKS;
+        if (self.checks - number) as usize > TIMED_CHECKS {
+            return;
+        }
+        let measured = now.saturating_duration_since(self.sent_at[place]);
+        self.round_trip = Some(self.round_trip.map_or(measured, |before| (before * 7 + measured * 3) / 10));
     }
 
     /// RFC 8445, 7.3, as far as a controlling side with one path needs it.
@@ -161,6 +184,7 @@ impl Ice {
             return None;
         }
         transmits.push(&self.check()?);
+        self.sent_at[self.checks as usize % TIMED_CHECKS] = now;
         self.checks += 1;
         let wait = if self.is_connected { CONSENT_RESEND_INTERVAL } else { self.resend_interval() };
         self.next_check = Some(now + wait);
@@ -234,6 +258,9 @@ const EAGER_CHECKS: u32 = 5;
 
 /// Up to 800 ms.
 const RESEND_DOUBLINGS_MAX: u32 = 3;
+
+/// Of so many the time is known: two seconds of unanswered ones. Who waits longer has no round trip to speak of.
+const TIMED_CHECKS: usize = 8;
 
 /// When a browser tells its page that the path is gone.
 const LOST_AFTER: Duration = Duration::from_secs(15);

@@ -10,7 +10,7 @@
 //! while media and its measure are the same [`Publisher`](crate::engine::send::Publisher) and
 //! [`Viewer`](crate::engine::receive::Viewer). About a hundred fit on a processor.
 //!
-//! What differs from a light caller, because the crate has it so: packets are asked for each 100 ms, not after 5; a repair
+//! What differs from a light caller, because the crate has it so: packets are asked for each 100 ms, not at once; a repair
 //! carries no transport-wide number, no mid and no repaired-rid; TURN is spoken over UDP alone; media goes over IPv4. The
 //! crate asks for no key frames by itself: the viewer's requests are sent through its chain of interceptors.
 //!

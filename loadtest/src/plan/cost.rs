@@ -1,4 +1,4 @@
-//! What the servers' processor time is made of: packets, bytes, joins and time itself, fitted on some runs and checked on
+//! What the servers' processor time is made of: bursts, packets, bytes, joins and time itself, fitted on some runs and checked on
 //! others that the fit has not seen.
 
 use serde::{Deserialize, Serialize};
@@ -7,9 +7,13 @@ use super::levels::{Levels, RunFound, RunKind, Stop, median};
 use super::nonnegative;
 use crate::scenario::{Churn, Entry, Scenario};
 
-/// `processor seconds = packet · packets + byte · bytes + join · joins + second · seconds`, all of them at least 0.
+/// `processor seconds = burst · bursts + packet · packets + byte · bytes + join · joins + second · seconds`, all of them at
+/// least 0. The packets of one picture are received, sent and woken up for together, so that a burst costs more than what
+/// is in it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct CostModel {
+    /// Microseconds for each burst that a bridge forwards to somebody: a picture, or a voice packet.
+    pub burst_us: f64,
     /// Microseconds for each packet that a bridge forwards to somebody, whatever its size; receiving it is in here.
     pub packet_us: f64,
     /// Nanoseconds for each byte of them.
@@ -48,7 +52,7 @@ impl Check {
     }
 }
 
-/// Extra runs that a model needs to tell its terms apart: in one scenario every packet is about as large as every other,
+/// Extra runs that a model needs to tell its terms apart: in one scenario every burst is about as large as every other,
 /// and nobody joins while it is measured. Each kind is run twice; the second is held out.
 pub(super) fn calibrate(levels: &mut Levels<'_>, level: u32) -> Result<(), Stop> {
     let half = (level / 2).max(1);
@@ -57,6 +61,9 @@ pub(super) fn calibrate(levels: &mut Levels<'_>, level: u32) -> Result<(), Stop>
         let voices = without_pictures(&scenario);
         if let Some(voices) = &voices {
             levels.run_for_costs(RunKind::Voices, at, voices.clone())?;
+        }
+        if let Some(lone) = with_lone_pictures(&scenario) {
+            levels.run_for_costs(RunKind::LonePictures, at, lone)?;
         }
         // Joins stand out where little else is done.
         let quiet = voices.unwrap_or(scenario);
@@ -76,6 +83,20 @@ fn without_pictures(scenario: &Scenario) -> Option<Scenario> {
         (group.camera, group.screen) = (None, None);
     }
     (has_voice && has_picture).then_some(voices)
+}
+
+/// The same callers without voices, and with pictures so small that one packet holds them; none without cameras.
+fn with_lone_pictures(scenario: &Scenario) -> Option<Scenario> {
+    let mut lone = scenario.clone();
+    for group in &mut lone.groups {
+        (group.voice, group.screen) = (None, None);
+        let Some(camera) = &mut group.camera else { continue };
+        (camera.key_frame_size, camera.size_jitter) = (1.0, 0.0);
+        for layer in &mut camera.layers {
+            layer.rate_kbps = (layer.frames_per_s * LONE_PICTURE_BYTES * 8.0 / 1_000.0) as u32;
+        }
+    }
+    lone.groups.iter().any(|group| group.camera.is_some()).then_some(lone)
 }
 
 /// The same with callers who come and go; none where the scenario has that already, or nobody is told of it.
@@ -107,9 +128,10 @@ pub(super) fn fit(runs: &[RunFound]) -> Result<CostModel, String> {
     let coefficients = nonnegative::solve(&rows);
     let checks: Vec<Check> = held_out.iter().map(|(_, run)| check(run, &coefficients)).collect();
     let errors: Vec<f64> = checks.iter().map(Check::error).collect();
-    let [packet, byte, join, second] = coefficients;
+    let [burst, packet, byte, join, second] = coefficients;
     let has_joins = fitted.iter().any(|(_, run)| run.joins > 0);
     Ok(CostModel {
+        burst_us: burst * 1e6,
         packet_us: packet * 1e6,
         byte_ns: byte * 1e9,
         join_ms: has_joins.then_some(join * 1e3),
@@ -134,12 +156,12 @@ fn is_held_out(before: &[&RunFound], run: &RunFound) -> bool {
     let earlier = before.iter().filter(|other| other.kind == run.kind).count();
     match run.kind {
         RunKind::Level => earlier % 3 == 2,
-        RunKind::Voices | RunKind::Churn => earlier % 2 == 1,
+        RunKind::Voices | RunKind::LonePictures | RunKind::Churn => earlier % 2 == 1,
     }
 }
 
 fn terms(run: &RunFound) -> [f64; TERMS] {
-    [run.packets, run.bytes, run.joins as f64, run.seconds * run.bridges.max(1) as f64]
+    [run.bursts, run.packets, run.bytes, run.joins as f64, run.seconds * run.bridges.max(1) as f64]
 }
 
 fn check(run: &RunFound, coefficients: &[f64; TERMS]) -> Check {
@@ -147,9 +169,11 @@ fn check(run: &RunFound, coefficients: &[f64; TERMS]) -> Check {
     Check { kind: run.kind, level: run.level, predicted_s, found_s: run.processor_s.unwrap_or_default() }
 }
 
-/// Packets, bytes, joins, seconds.
-const TERMS: usize = 4;
+/// Bursts, packets, bytes, joins, seconds.
+const TERMS: usize = 5;
 /// One more than there are terms: a fit through every point says nothing.
 const FITTED_MIN: usize = TERMS + 1;
+/// Below what one packet of a caller holds, headers not counted.
+const LONE_PICTURE_BYTES: f64 = 900.0;
 /// Everybody is replaced every five seconds: a fifth of the callers joins each second, which even a short run shows.
 const CHURN_PERCENT: f64 = 1_200.0;

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::slo::{Criterion, Readings, Slo, readings};
 use super::{PlanOptions, Runner};
 use crate::outcome::{End, Outcome};
-use crate::report::figures::{figures, forwarded, measured_s, servers};
+use crate::report::figures::{bursts, figures, forwarded, measured_s, servers};
 use crate::scenario::Scenario;
 
 /// What one run at one level found; all that a plan keeps of it.
@@ -39,6 +39,8 @@ pub struct RunFound {
     pub packets: f64,
     /// Bytes of those.
     pub bytes: f64,
+    /// Bursts in which they came: pictures, and voice packets, each of which is one.
+    pub bursts: f64,
     /// Callers that joined in it.
     pub joins: u64,
     /// Received by callers, Mbit/s.
@@ -65,6 +67,8 @@ pub enum RunKind {
     Level,
     /// For the cost model: the same callers without cameras and screens, so that packets and bytes come apart.
     Voices,
+    /// For the cost model: the same callers with pictures of one packet each, so that packets and bursts come apart.
+    LonePictures,
     /// For the cost model: callers come and go, so that the cost of a join shows.
     Churn,
 }
@@ -288,6 +292,7 @@ impl RunFound {
             processor_s: servers.processor_s,
             packets,
             bytes,
+            bursts: bursts(outcome),
             // Only churn lets anybody join while it is measured; who began beside the first ones came by it.
             joins: scenario.churn.as_ref().map_or(0, |_| outcome.joins.begun.saturating_sub(callers)),
             mbps: found.received_mbps,

@@ -3,7 +3,7 @@
 //! ```text
 //!   staircase: 1, 2, 4, 8 … until the SLO breaks ─▶ bisect: until 2.5 % are left ─▶ knee ─▶ fleet
 //!        └───────────────── levels: run, settle, run …; median of three ──────────┘
-//!                                   └─▶ extra runs: voices only, churn ─▶ cost model, checked on runs it has not seen
+//!                                   └─▶ extra runs: voices, lone pictures, churn ─▶ cost model, checked on others
 //! ```
 //!
 //! What always holds:
@@ -197,7 +197,7 @@ impl Scale {
     ///
     /// # Errors
     /// No such group, several of that name, or one of another size in each conference.
-    fn check(&self, scenario: &Scenario) -> Result<(), PlanError> {
+    pub fn check(&self, scenario: &Scenario) -> Result<(), PlanError> {
         let Self::Group(name) = self else { return Ok(()) };
         let named: Vec<_> = scenario.groups.iter().filter(|group| &group.name == name).collect();
         match named.as_slice() {
@@ -269,7 +269,7 @@ pub fn plan(
         format: FORMAT,
         version,
         started: started.unwrap_or_default(),
-        scenario: without_secrets(scenario),
+        scenario: scenario.without_secrets(),
         slo: slo.clone(),
         scale: options.scale.clone(),
         ending,
@@ -386,17 +386,6 @@ impl Runner for Watched<'_> {
     fn settle(&mut self, pause: Duration) {
         self.runner.settle(pause);
     }
-}
-
-fn without_secrets(scenario: &Scenario) -> Scenario {
-    let mut shown = scenario.clone();
-    shown.target.token = None;
-    if let Some(turn) = &mut shown.target.turn {
-        turn.username.clear();
-        turn.password.clear();
-        turn.secret.clear();
-    }
-    shown
 }
 
 /// More conferences, or callers in one, than any machine holds; keeps the search for the last level short.

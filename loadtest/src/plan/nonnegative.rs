@@ -1,6 +1,6 @@
 //! Least squares without negative coefficients (Lawson and Hanson, *Solving Least Squares Problems*, chapter 23), for the
 //! few columns of a cost model. The optimum is the ordinary solution on those columns whose coefficients are positive, so
-//! with four columns all sixteen choices are tried: no iteration that could stop early or circle.
+//! with five columns all 32 choices are tried: no iteration that could stop early or circle.
 
 /// Coefficients, one for each column, that make `Σ (row · coefficients − value)²` least with none below 0.
 ///

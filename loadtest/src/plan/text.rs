@@ -177,7 +177,8 @@ pub(super) fn formula(cost: &CostModel) -> String {
         None => "(joins: none while it was measured)".to_owned(),
     };
     format!(
-        "{} µs × packets + {} ns × bytes + {join} + {} ms × seconds",
+        "{} µs × bursts + {} µs × packets + {} ns × bytes + {join} + {} ms × seconds",
+        number(cost.burst_us),
         number(cost.packet_us),
         number(cost.byte_ns),
         number(cost.second_ms)
@@ -191,6 +192,7 @@ pub(super) fn checks(cost: &CostModel) -> Grid {
         let kind = match check.kind {
             RunKind::Level => "as the scenario says",
             RunKind::Voices => "voices only",
+            RunKind::LonePictures => "pictures of one packet",
             RunKind::Churn => "callers come and go",
         };
         grid.row([

@@ -1,5 +1,6 @@
 //! Figures that follow from an outcome: rates, shares, costs, and whether both sides counted the same.
 
+use crate::engine::counts::Counts;
 use crate::outcome::Outcome;
 
 /// Length of the measured part, seconds.
@@ -40,8 +41,9 @@ pub(crate) fn servers(outcome: &Outcome) -> Servers {
             continue;
         }
         sum.bridges += 1;
-        sum.packets_sent += server.packets_sent;
-        sum.packets_received += server.packets_received;
+        // What a server says of itself may be anything.
+        sum.packets_sent = sum.packets_sent.saturating_add(server.packets_sent);
+        sum.packets_received = sum.packets_received.saturating_add(server.packets_received);
         sum.processor_is_told &= server.processor_s.is_some();
         let used = server.processor_s.unwrap_or(server.busy_mean * seconds);
         sum.processor_s = Some(sum.processor_s.unwrap_or(0.0) + used);
@@ -72,7 +74,7 @@ pub(crate) struct Figures {
     pub(crate) failed_joins: Option<f64>,
     /// Share of the watched time; none when nothing was watched.
     pub(crate) frozen: Option<f64>,
-    /// Busiest worker of any server; none when no server answered.
+    /// Busiest worker of any server; none when no server told of one that did anything.
     pub(crate) busy: Option<f64>,
     /// Processor time of the bridges for each packet they forwarded, microseconds.
     pub(crate) processor_us_per_packet: Option<f64>,
@@ -95,7 +97,7 @@ pub(crate) fn figures(outcome: &Outcome) -> Figures {
     Figures {
         packets_per_s: rate(received(outcome)),
         sent_per_s: rate(counts.packets_sent),
-        received_mbps: rate(counts.bytes_received) * 8.0 / 1e6,
+        received_mbps: if seconds > 0.0 { bytes_received(counts) * 8.0 / 1e6 / seconds } else { 0.0 },
         loss: (counts.packets_received + counts.packets_lost > 0).then(|| counts.loss()),
         delay_p50_ms: delay(0.5),
         delay_p99_ms: delay(0.99),
@@ -104,7 +106,7 @@ pub(crate) fn figures(outcome: &Outcome) -> Figures {
         failed_joins: (outcome.joins.begun > 0)
             .then(|| failed_joins(outcome) as f64 / outcome.joins.begun as f64),
         frozen: (counts.watched_us > 0).then(|| counts.frozen()),
-        busy: is_answered.then_some(servers.busy),
+        busy: Some(servers.busy).filter(|busy| *busy > 0.0),
         processor_us_per_packet: servers
             .processor_s
             .filter(|_| forwarded > 0.0)
@@ -119,8 +121,22 @@ pub(crate) fn figures(outcome: &Outcome) -> Figures {
 pub(crate) fn forwarded(outcome: &Outcome) -> (f64, f64) {
     let came = received(outcome) as f64;
     let packets = came + outcome.counts.packets_lost as f64;
-    let bytes = if came > 0.0 { outcome.counts.bytes_received as f64 * packets / came } else { 0.0 };
+    let bytes = if came > 0.0 { bytes_received(&outcome.counts) * packets / came } else { 0.0 };
     (packets, bytes)
+}
+
+/// Bytes of all packets that came; those that were not opened are taken to be as large as the others.
+pub(crate) fn bytes_received(counts: &Counts) -> f64 {
+    let came = (counts.packets_received + counts.packets_not_opened) as f64;
+    counts.bytes_received as f64 * came / counts.packets_received.max(1) as f64
+}
+
+/// Bursts that bridges forwarded in the measured part: pictures, each of which is some packets at once, and voice packets,
+/// each of which comes alone. Callers that open a share of their packets tell for the others.
+pub(crate) fn bursts(outcome: &Outcome) -> f64 {
+    let (voices, pictures) = (outcome.delays.audio.count() as f64, outcome.delays.video.count() as f64);
+    let frames = (outcome.counts.frames_complete + outcome.counts.frames_broken) as f64;
+    if voices + pictures > 0.0 { forwarded(outcome).0 * (voices + frames) / (voices + pictures) } else { 0.0 }
 }
 
 /// Packets that came to callers, opened or not.
@@ -162,7 +178,7 @@ const AGREEMENT: f64 = 0.01;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::outcome::Agreement;
+    use crate::outcome::{Agreement, ServerOutcome};
     use crate::report::samples::sample;
 
     #[test]
@@ -186,6 +202,25 @@ mod tests {
         let absent =
             [none.loss, none.delay_p99_ms, none.join_p95_ms, none.failed_joins, none.frozen, none.busy];
         assert_eq!(absent, [None; 6]);
+    }
+
+    #[test]
+    fn servers_that_boast_break_nothing() {
+        let mut outcome = sample();
+        let boasting =
+            ServerOutcome { packets_sent: u64::MAX, packets_received: u64::MAX, ..Default::default() };
+        outcome.servers = vec![boasting.clone(), boasting];
+        assert_eq!((servers(&outcome).bridges, servers(&outcome).packets_sent), (2, u64::MAX));
+    }
+
+    #[test]
+    fn packets_that_were_not_opened_have_bytes_too() {
+        let mut outcome = sample();
+        let before = (figures(&outcome).received_mbps, forwarded(&outcome));
+        outcome.counts.packets_not_opened = outcome.counts.packets_received;
+        let (packets, bytes) = forwarded(&outcome);
+        assert!((figures(&outcome).received_mbps / before.0 - 2.0).abs() < 1e-9);
+        assert!((bytes / packets - before.1.1 / before.1.0).abs() < 1e-9, "a packet is as large as before");
     }
 
     #[test]

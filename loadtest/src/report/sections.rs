@@ -1,6 +1,8 @@
 //! The report as words: what the terminal prints and the page shows.
 
-use super::figures::{Agreed, agreed, failed_joins, figures, forwarded, measured_s, received, servers};
+use super::figures::{
+    Agreed, agreed, bytes_received, failed_joins, figures, forwarded, measured_s, received, servers,
+};
 use super::grid::Grid;
 use super::words::{NOTHING, count, millis, number, percent, plural, short};
 use crate::engine::counts::Counts;
@@ -88,7 +90,7 @@ pub(crate) fn limit(outcome: &Outcome) -> Option<Statement> {
     };
     let busy = percent(tool.busy_mean);
     Some(good(format!(
-        "loadtest was not the limit: its busiest media thread worked {busy} of the time, {drops}."
+        "loadtest was not the limit: its busiest media thread had work for {busy} of the time, {drops}."
     )))
 }
 
@@ -179,7 +181,7 @@ fn group_row(group: &GroupOutcome, seconds: f64) -> [String; 9] {
         count(group.callers.into()),
         count(group.joins.succeeded),
         rate(came as f64),
-        rate(counts.bytes_received as f64 * 8.0 / 1e6),
+        rate(bytes_received(counts) * 8.0 / 1e6),
         if came + counts.packets_lost > 0 { percent(counts.loss()) } else { NOTHING.to_owned() },
         count(counts.packets_recovered),
         if is_watched { percent(counts.frozen()) } else { NOTHING.to_owned() },
@@ -241,7 +243,10 @@ pub(crate) fn signaling(outcome: &Outcome) -> Grid {
     if let Some(polling) = &found.polling {
         row("polling: age of what is known, ms", ms(&polling.age).collect());
         row("polling: a request, ms", ms(&polling.request).collect());
-        row("polling: failed requests", vec![count(polling.failed.values().sum())]);
+        row("polling: requests", vec![count(polling.requests)]);
+        for (reason, failed) in &polling.failed {
+            row(&format!("polling: failed, {}", short(reason)), vec![count(*failed)]);
+        }
         row("polling: bytes", vec![count(polling.bytes_received)]);
     }
     grid
@@ -372,7 +377,12 @@ pub(crate) fn headlines(outcome: &Outcome) -> Vec<[String; 3]> {
         if servers(outcome).processor_is_told { "bridge processor" } else { "of its busiest worker" };
     let line = |name: &str, value: String, unit: &str| [name.to_owned(), value, unit.to_owned()];
     vec![
-        line("callers with media", count(outcome.joins.succeeded), &format!("of {} wanted", count(callers))),
+        // Callers who come and go are followed by others, who were wanted too.
+        line(
+            "callers that got in",
+            count(outcome.joins.succeeded),
+            &format!("of {} wanted", count(callers.max(outcome.joins.begun))),
+        ),
         line("forwarded to callers", number(found.packets_per_s), "packets/s"),
         line("rate to callers", number(found.received_mbps), "Mbit/s"),
         line("lost for good", share(found.loss), "of packets"),

@@ -271,20 +271,37 @@ impl Life {
 }
 
 /// Somebody else in the conference sends something, soon, that this caller takes in.
-pub(crate) fn awaits_media(scenario: &Scenario, arrival: Arrival) -> bool {
-    let receive = &scenario.groups[arrival.group].receive;
-    let (mut pictures, mut speech) = (0, 0.0);
-    for (index, group) in scenario.groups.iter().enumerate() {
+fn awaits_media(scenario: &Scenario, arrival: Arrival) -> bool {
+    awaits_pictures(scenario, arrival) || awaits_speech(scenario, arrival)
+}
+
+/// Somebody else in the conference sends pictures that this caller takes in.
+pub(super) fn awaits_pictures(scenario: &Scenario, arrival: Arrival) -> bool {
+    let has_picture = |group: &Group| group.camera.is_some() || group.screen.is_some();
+    let is_shown = others(scenario, arrival).any(|(group, others)| others > 0 && has_picture(group));
+    is_shown && scenario.groups[arrival.group].receive.video != Some(0) && takes_in(scenario, arrival)
+}
+
+fn awaits_speech(scenario: &Scenario, arrival: Arrival) -> bool {
+    let speaks = |group: &Group| group.voice.as_ref().map_or(0.0, |voice| voice.speaks);
+    let speech: f64 =
+        others(scenario, arrival).map(|(group, others)| f64::from(others) * speaks(group)).sum();
+    let is_heard = scenario.groups[arrival.group].receive.audio != Some(0);
+    speech >= SPEECH_MIN && is_heard && takes_in(scenario, arrival)
+}
+
+/// Each group, with how many of it this caller meets in its conference.
+fn others(scenario: &Scenario, arrival: Arrival) -> impl Iterator<Item = (&Group, u32)> {
+    scenario.groups.iter().enumerate().map(move |(index, group)| {
         let callers = group.per_conference.in_conference(arrival.conference);
-        let others = callers.saturating_sub(u32::from(index == arrival.group));
-        if group.camera.is_some() || group.screen.is_some() {
-            pictures += others;
-        }
-        speech += f64::from(others) * group.voice.as_ref().map_or(0.0, |voice| voice.speaks);
-    }
-    let shows = pictures > 0 && receive.video != Some(0);
-    let sounds = speech >= SPEECH_MIN && receive.audio != Some(0);
-    shows || sounds
+        (group, callers.saturating_sub(u32::from(index == arrival.group)))
+    })
+}
+
+/// By HTTP a caller either publishes or views.
+fn takes_in(scenario: &Scenario, arrival: Arrival) -> bool {
+    let is_one_way = matches!(scenario.target.entry, Entry::WhipWhep | Entry::Janus);
+    !is_one_way || scenario.groups[arrival.group].only_watches()
 }
 
 /// Done once the run is so far.
@@ -316,6 +333,18 @@ mod tests {
         let scenario = one_to_many();
         assert!(!awaits_media(&scenario, arrival(0)));
         assert!(awaits_media(&scenario, arrival(1)));
+    }
+
+    #[test]
+    fn who_publishes_by_http_waits_for_nobody_and_its_viewers_do() {
+        let mut scenario = one_to_many();
+        scenario.groups[0].per_conference = PerConference::Same(2);
+        assert!(awaits_media(&scenario, arrival(0)), "in a meeting everybody sees everybody");
+        for entry in [Entry::WhipWhep, Entry::Janus] {
+            scenario.target.entry = entry;
+            assert!(!awaits_media(&scenario, arrival(0)), "{entry:?}");
+            assert!(awaits_media(&scenario, arrival(1)), "{entry:?}");
+        }
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::callers::Callers;
+use super::callers::{Callers, awaits_pictures};
 use super::company::Company;
 use super::hooks::Hooks;
 use super::meter::Meter;
@@ -15,12 +15,14 @@ use super::progress::{Phase, Progress};
 use super::schedule::Arrival;
 use super::servers::Servers;
 use super::tally::{Sample, Tally};
+use crate::control::{Control, Standing};
 use crate::outcome::{End, Second, Span};
 use crate::scenario::{Entry, Scenario};
 
 /// A run that goes on.
 pub(super) struct Conduct<'a> {
     pub(super) scenario: &'a Scenario,
+    pub(super) control: Arc<Control>,
     pub(super) start: Instant,
     pub(super) callers: Callers,
     pub(super) servers: Servers,
@@ -35,8 +37,28 @@ pub(super) struct Conduct<'a> {
     pub(super) sampled: Instant,
     /// Reasons of failed joins that a person has read.
     pub(super) told: BTreeSet<String>,
+    pub(super) hopes: Hopes,
     /// Since when nobody was up, or nobody received anything.
-    pub(super) dead_since: Option<Instant>,
+    pub(super) silent_since: Option<Instant>,
+    /// The servers went away while callers were there.
+    pub(super) is_target_gone: bool,
+}
+
+/// What silence is held against.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Hopes {
+    /// Somebody comes at all.
+    has_callers: bool,
+    /// Somebody is sent pictures. Voices may be silent, and who only sends hears nothing anyway.
+    has_pictures: bool,
+}
+
+impl Hopes {
+    pub(super) fn new(scenario: &Scenario, arrivals: &[Arrival]) -> Self {
+        let has_media = scenario.target.entry != Entry::Signaling;
+        let has_pictures = arrivals.iter().any(|arrival| awaits_pictures(scenario, *arrival));
+        Self { has_callers: !arrivals.is_empty(), has_pictures: has_media && has_pictures }
+    }
 }
 
 /// What ends a stretch of the run before its time.
@@ -69,9 +91,8 @@ impl Conduct<'_> {
         let standing = self.callers.standing();
         // Waiting alone is no failure, but nothing can be measured when all do.
         if everybody > 0 && standing.up == 0 {
-            let why = self.callers.explanation();
-            let why = why.unwrap_or_else(|| format!("{} callers wait, and none has media", standing.joining));
-            return Some(self.failed(format!("nobody could join: {why}")));
+            let why = self.nobody_is_up(&standing).await;
+            return Some(self.failed(why));
         }
         self.company.settled();
         if let Err(end) = self.wait_for_company().await {
@@ -118,7 +139,7 @@ impl Conduct<'_> {
         let span = Span { from_s, to_s: self.seconds(self.sampled) };
         match over {
             Some(Turn::Ended(over)) => (over, span),
-            Some(Turn::Settled) | None => (End::Complete, span),
+            Some(Turn::Settled) | None => (self.ended_in_time().await, span),
         }
     }
 
@@ -141,7 +162,7 @@ impl Conduct<'_> {
                 return Some(Turn::Ended(End::Interrupted { at_s: self.seconds(self.sampled) }));
             }
             self.sample(phase).await;
-            if let Some(why) = self.is_lost(phase) {
+            if let Some(why) = self.is_lost(phase).await {
                 return Some(Turn::Ended(self.failed(why)));
             }
             let standing = self.callers.standing();
@@ -205,33 +226,63 @@ impl Conduct<'_> {
     }
 
     /// Why it makes no sense to go on, if so.
-    fn is_lost(&mut self, phase: Phase) -> Option<String> {
+    async fn is_lost(&mut self, phase: Phase) -> Option<String> {
         let standing = self.callers.standing();
         if self.callers.are_gone() && standing.begun > 0 && standing.up == 0 {
-            let what = if standing.succeeded == 0 { "nobody could join" } else { "everybody was lost" };
-            return Some(format!("{what}: {}", self.callers.explanation().unwrap_or_default()));
+            return Some(self.nobody_is_up(&standing).await);
         }
         let has_begun = matches!(phase, Phase::Measuring(..) | Phase::WarmingUp);
-        let is_dead = has_begun && (standing.up == 0 || self.is_dark());
-        if !is_dead {
-            self.dead_since = None;
+        if !has_begun || !self.is_silent() {
+            self.silent_since = None;
             return None;
         }
-        let since = *self.dead_since.get_or_insert(self.sampled);
-        (self.sampled.saturating_duration_since(since) >= DEAD_MAX).then(|| {
-            let seconds = DEAD_MAX.as_secs();
-            let what = if standing.up == 0 { "no caller is up" } else { "no caller receives anything" };
-            let why = self.callers.explanation().map_or_else(String::new, |line| format!("; {line}"));
-            format!("{} is gone: {what} for {seconds} s{why}", self.scenario.target.url)
-        })
+        let since = *self.silent_since.get_or_insert(self.sampled);
+        if self.sampled.saturating_duration_since(since) < SILENT_MAX {
+            return None;
+        }
+        if let Some(why) = self.target_is_gone().await {
+            return Some(why);
+        }
+        // Asked again after as long.
+        self.silent_since = None;
+        let what = match (standing.up, self.hopes.has_pictures) {
+            (0, _) => "no caller is up",
+            (_, true) => "no caller receives anything",
+            (_, false) => return None,
+        };
+        let why = self.callers.explanation().map_or_else(String::new, |line| format!("; {line}"));
+        let (url, seconds) = (&self.scenario.target.url, SILENT_MAX.as_secs());
+        Some(format!("{what} for {seconds} s, though {url} can be reached{why}"))
     }
 
-    /// Nothing came in the last second though somebody sends pictures. Voices may be silent.
-    fn is_dark(&self) -> bool {
-        let has_pictures =
-            self.scenario.groups.iter().any(|group| group.camera.is_some() || group.screen.is_some());
+    /// Why there is nobody left to measure with.
+    async fn nobody_is_up(&mut self, standing: &Standing) -> String {
+        if let Some(why) = self.target_is_gone().await {
+            return why;
+        }
+        let what = if standing.succeeded == 0 { "nobody could join" } else { "everybody was lost" };
+        let waiting = || format!("{} callers wait, and none has media", standing.joining);
+        format!("{what}: {}", self.callers.explanation().unwrap_or_else(waiting))
+    }
+
+    /// The scenario's time is over. A server that died in the last seconds of it has not carried the run to its end.
+    async fn ended_in_time(&mut self) -> End {
+        let why = if self.is_silent() { self.target_is_gone().await } else { None };
+        why.map_or(End::Complete, |why| self.failed(why))
+    }
+
+    /// Nobody is up, or nothing came to anybody in the last second, which may be as it should be.
+    fn is_silent(&self) -> bool {
         let has_media = self.scenario.target.entry != Entry::Signaling;
-        has_media && has_pictures && self.tally.last_received() == Some(0)
+        let is_dark = has_media && self.tally.last_received() == Some(0);
+        self.hopes.has_callers && (is_dark || self.callers.standing().up == 0)
+    }
+
+    /// Asks the target itself whether it is still there; one line if it is not.
+    async fn target_is_gone(&mut self) -> Option<String> {
+        let why = reach(&self.control).await.err()?;
+        self.is_target_gone = true;
+        Some(format!("{} is gone: {why}", self.scenario.target.url))
     }
 
     fn failed(&self, why: String) -> End {
@@ -244,7 +295,7 @@ impl Conduct<'_> {
 }
 
 /// Opens one connection to the target, so that one that is not there is said at once.
-pub(super) async fn reach(control: &Arc<crate::control::Control>) -> Result<(), String> {
+pub(super) async fn reach(control: &Control) -> Result<(), String> {
     match timeout(REACH_PATIENCE, control.reach()).await {
         Ok(Ok(())) => Ok(()),
         Ok(Err(failure)) => Err(failure.line),
@@ -260,6 +311,45 @@ const REACH_PATIENCE: Duration = Duration::from_secs(5);
 /// Longer than any machine of the run lets its callers join, which is ten minutes; the leader ends the wait, not we.
 const COMPANY_PATIENCE: Duration = Duration::from_secs(1_200);
 /// Longer than a move to another bridge takes, shorter than a person watches a dead run.
-const DEAD_MAX: Duration = Duration::from_secs(10);
+const SILENT_MAX: Duration = Duration::from_secs(10);
 /// A page that closes does not wait for its server.
 const LEAVE_PATIENCE: Duration = Duration::from_secs(5);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::run::schedule::{Share, schedule};
+    use crate::scenario::{Camera, Group, PerConference, Voice};
+
+    fn hopes(scenario: &Scenario) -> Hopes {
+        Hopes::new(scenario, &schedule(scenario, Share::default()))
+    }
+
+    fn meeting(group: Group) -> Scenario {
+        Scenario {
+            groups: vec![Group { per_conference: PerConference::Same(2), ..group }],
+            ..Scenario::default()
+        }
+    }
+
+    #[test]
+    fn darkness_is_the_end_only_where_somebody_is_sent_pictures() {
+        let with_pictures = meeting(Group { camera: Some(Camera::default()), ..Group::default() });
+        assert_eq!(hopes(&with_pictures), Hopes { has_callers: true, has_pictures: true });
+        let voices = meeting(Group { voice: Some(Voice::default()), ..Group::default() });
+        let mut published = with_pictures.clone();
+        published.target.entry = Entry::WhipWhep;
+        let mut without_media = with_pictures;
+        without_media.target.entry = Entry::Signaling;
+        for scenario in [voices, published, without_media] {
+            assert_eq!(hopes(&scenario), Hopes { has_callers: true, has_pictures: false });
+        }
+    }
+
+    #[test]
+    fn a_share_without_conferences_waits_for_nobody() {
+        let scenario = meeting(Group { camera: Some(Camera::default()), ..Group::default() });
+        let none = Hopes::new(&scenario, &schedule(&scenario, Share { index: 1, of: 2 }));
+        assert_eq!(none, Hopes { has_callers: false, has_pictures: false });
+    }
+}

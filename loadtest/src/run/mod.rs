@@ -30,7 +30,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use self::callers::Callers;
-use self::conduct::{Conduct, reach};
+use self::conduct::{Conduct, Hopes, reach};
 use self::hooks::Hooks;
 use self::meter::{Meter, Setting};
 use self::progress::Progress;
@@ -81,30 +81,32 @@ pub(crate) async fn run_in_company(scenario: &Scenario, options: &RunOptions, co
     let started = SystemTime::now();
     let arrivals = schedule(scenario, company.share);
     let mut outcome = blank(scenario, started, &arrivals, company.processes);
-    let (conduct, control) = match Box::pin(prepare(scenario, options, company, &arrivals)).await {
+    let conduct = match Box::pin(prepare(scenario, options, company, &arrivals)).await {
         Ok(prepared) => prepared,
         Err(why) => {
             outcome.end = End::Failed { at_s: 0.0, why };
             return Ran { outcome: judged(outcome, scenario), datagrams_received: 0 };
         }
     };
-    Box::pin(conducted(conduct, &arrivals, outcome, &control)).await
+    Box::pin(conducted(conduct, &arrivals, outcome)).await
 }
 
 /// From the first join to the last number.
-async fn conducted(
-    mut conduct: Conduct<'_>,
-    arrivals: &[Arrival],
-    mut outcome: Outcome,
-    control: &Control,
-) -> Ran {
+async fn conducted(mut conduct: Conduct<'_>, arrivals: &[Arrival], mut outcome: Outcome) -> Ran {
     let (end, measured) = conduct.course(arrivals).await;
     conduct.part().await;
-    let Conduct { scenario, start, callers, servers, tally, meter, threads, .. } = conduct;
+    let Conduct { scenario, control, start, callers, servers, tally, meter, threads, is_target_gone, .. } =
+        conduct;
     let datagrams_received = tally.datagrams_received();
     (outcome.end, outcome.measured) = (end, measured);
     (outcome.servers, outcome.agreement) = servers.finish(start, measured, datagrams_received);
-    let setting = Setting { threads, processors: outcome.machine.processors, received: datagrams_received };
+    let setting = Setting {
+        threads,
+        processors: outcome.machine.processors,
+        received: datagrams_received,
+        sent: tally.packets_sent(),
+        is_target_gone,
+    };
     outcome.tool = meter.finish(&setting);
     (outcome.groups, outcome.series) = tally.into_parts();
     for (group, joins) in outcome.groups.iter_mut().zip(callers.joins()) {
@@ -120,7 +122,7 @@ async fn prepare<'a>(
     options: &RunOptions,
     company: Company,
     arrivals: &[Arrival],
-) -> Result<(Conduct<'a>, Arc<Control>), String> {
+) -> Result<Conduct<'a>, String> {
     let control = Arc::new(Control::new(scenario).map_err(|error| error.to_string())?);
     let url = &scenario.target.url;
     reach(&control).await.map_err(|why| format!("{url} cannot be reached: {why}"))?;
@@ -129,8 +131,9 @@ async fn prepare<'a>(
     let reader = ServerReader::new(&control, &scenario.target.stats);
     let servers = Servers::watch(reader, &scenario.target.stats).await;
     let now = Instant::now();
-    let conduct = Conduct {
+    Ok(Conduct {
         scenario,
+        control,
         start: now,
         callers,
         servers,
@@ -143,9 +146,10 @@ async fn prepare<'a>(
         stop: options.stop.clone(),
         sampled: now,
         told: BTreeSet::new(),
-        dead_since: None,
-    };
-    Ok((conduct, control))
+        hopes: Hopes::new(scenario, arrivals),
+        silent_since: None,
+        is_target_gone: false,
+    })
 }
 
 /// An outcome in which nothing has happened yet.

@@ -171,7 +171,7 @@ fn grown_reasons(before: &BTreeMap<String, u64>, after: &BTreeMap<String, u64>) 
 
 /// Totals of the whole run. None where no server tells them, or one was started anew or lost in the middle.
 fn agreement(diaries: &[Diary], received: u64) -> Option<Agreement> {
-    let mut sent = 0;
+    let mut sent: u64 = 0;
     for diary in diaries {
         let (Some((_, first)), Some((last_at, last))) = (diary.told.first(), diary.told.last()) else {
             continue;
@@ -181,7 +181,8 @@ fn agreement(diaries: &[Diary], received: u64) -> Option<Agreement> {
         if shrinks || (is_lost && last.packets_sent > 0) {
             return None;
         }
-        sent += last.packets_sent - first.packets_sent;
+        // Nothing that a server says may end the run.
+        sent = sent.saturating_add(last.packets_sent - first.packets_sent);
     }
     (sent > 0).then(|| Agreement::new(sent, received))
 }
@@ -294,6 +295,18 @@ mod tests {
         let found = agreement(&[diary(start), silent, diary(start)], 17_820).unwrap();
         assert_eq!((found.sent_by_servers, found.received_by_callers), (18_000, 17_820));
         assert!((found.difference - 0.01).abs() < 1e-9);
+    }
+
+    #[tokio::test]
+    async fn totals_that_no_server_can_have_sent_agree_with_nobody_and_break_nothing() {
+        let start = Instant::now();
+        let mut boasting = diary(start);
+        boasting.told.push((
+            start + Duration::from_secs(11),
+            ServerSample { packets_sent: u64::MAX, ..sample(0, 0.0) },
+        ));
+        let found = agreement(&[boasting.clone(), boasting], 9_000).unwrap();
+        assert!(found.difference > 0.99, "{found:?}");
     }
 
     #[tokio::test]

@@ -70,6 +70,11 @@ impl Tally {
         self.all.packets_received + self.all.packets_not_opened + self.all.packets_strange
     }
 
+    /// RTP packets that callers sent in the whole run.
+    pub(crate) fn packets_sent(&self) -> u64 {
+        self.all.packets_sent
+    }
+
     /// RTP packets received in the last second.
     pub(crate) fn last_received(&self) -> Option<u64> {
         self.series.last().map(|second| second.packets_received)

@@ -56,8 +56,9 @@ impl Found<'_> {
     }
 
     fn busy(&self) -> Option<f64> {
-        let answering = self.servers.iter().filter(|server| server.answers > 0);
-        answering.map(|server| server.busy_max).max_by(f64::total_cmp)
+        // Signaling answers and has no workers, which is no bridge that was idle.
+        let told = self.servers.iter().map(|server| server.busy_max).filter(|busy| *busy > 0.0);
+        told.max_by(f64::total_cmp)
     }
 }
 
@@ -83,7 +84,8 @@ mod tests {
     #[test]
     fn what_was_not_measured_holds_no_threshold() {
         let (joins, counts, delays) = Default::default();
-        let nothing = Found { joins: &joins, counts: &counts, delays: &delays, servers: &[] };
+        let signaling = [ServerOutcome { answers: 9, ..ServerOutcome::default() }];
+        let nothing = Found { joins: &joins, counts: &counts, delays: &delays, servers: &signaling };
         let verdicts = judge(&all(1.0), &nothing);
         assert_eq!(verdicts.len(), 6);
         assert!(verdicts.iter().all(|verdict| !verdict.holds && verdict.found.is_none()), "{verdicts:?}");

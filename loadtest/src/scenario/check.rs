@@ -1,6 +1,8 @@
 //! Ranges: what is a valid type and still cannot be run.
 
-use super::{Camera, Entry, Group, Link, MediaPath, PerConference, Scenario, Screen, Thresholds, Voice};
+use super::{
+    Camera, Entry, Group, Kind, Link, MediaPath, PerConference, Scenario, Screen, Thresholds, Voice,
+};
 
 /// A value that cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,7 +22,7 @@ impl Scenario {
         range("conferences", f64::from(self.conferences), 1.0, CONFERENCES_MAX)?;
         range("duration_s", self.duration_s, 1.0, DAY_S)?;
         range("warm_up_s", self.warm_up_s, 0.0, DAY_S)?;
-        range("joins_per_s", self.joins_per_s, 0.0, RATE_MAX)?;
+        joins_per_s("joins_per_s", self.joins_per_s)?;
         range("join_timeout_s", self.join_timeout_s, 1.0, JOIN_TIMEOUT_S_MAX)?;
         self.check_target()?;
         require(!self.groups.is_empty(), "groups", "at least one group of callers is needed")?;
@@ -48,7 +50,8 @@ impl Scenario {
         }
         if target.entry == Entry::WhipWhep {
             for (key, path) in [("target.whip", &target.whip), ("target.whep", &target.whep)] {
-                require(path.starts_with('/'), key, "must begin with /")?;
+                let leads_somewhere = path.starts_with('/') || is_http(path);
+                require(leads_somewhere, key, "must begin with /, http:// or https://")?;
             }
         }
         if let Some(turn) = &target.turn {
@@ -59,7 +62,7 @@ impl Scenario {
         }
         if let Some(poll) = &target.poll {
             require(is_http(&poll.url), "target.poll.url", "must begin with http:// or https://")?;
-            range("target.poll.interval_s", poll.interval_s, 0.01, DAY_S)?;
+            range("target.poll.interval_s", poll.interval_s, 0.05, DAY_S)?;
             range("target.poll.callers", f64::from(poll.callers), 1.0, f64::from(CALLERS_MAX))?;
         }
         Ok(())
@@ -77,7 +80,7 @@ impl Group {
         }
         range(&at("join_after_s"), self.join_after_s, 0.0, DAY_S)?;
         if let Some(rate) = self.joins_per_s {
-            range(&at("joins_per_s"), rate, 0.0, RATE_MAX)?;
+            joins_per_s(&at("joins_per_s"), rate)?;
         }
         range(&at("chat_per_minute"), self.chat_per_minute, 0.0, CHAT_PER_MINUTE_MAX)?;
         range(&at("receive.opened"), self.receive.opened, 0.0, 1.0)?;
@@ -100,9 +103,22 @@ impl Group {
         if let Some(link) = &self.link {
             link.check(&at("link"))?;
         }
+        self.check_kind(key)?;
         let knows_relay = scenario.target.turn.is_some() || scenario.target.entry == Entry::Meeting;
         let can_go = self.path == MediaPath::Direct || knows_relay;
         require(can_go, &at("path"), "a relay is needed: set target.turn")
+    }
+
+    /// Full callers go where the `webrtc` crate goes.
+    fn check_kind(&self, key: &str) -> Result<(), Refusal> {
+        if self.kind == Kind::Light {
+            return Ok(());
+        }
+        let is_plain = self.link.as_ref().is_none_or(|link| *link == Link::default());
+        require(is_plain, &format!("{key}.link"), "full callers have none: use kind = \"light\"")?;
+        let is_udp = matches!(self.path, MediaPath::Direct | MediaPath::RelayUdp);
+        let path = format!("{key}.path");
+        require(is_udp, &path, "full callers speak to relays over UDP only: use kind = \"light\"")
     }
 }
 
@@ -154,7 +170,13 @@ impl Link {
         {
             range(&format!("{key}.{field}"), ms, 0.0, LINK_MS_MAX)?;
         }
-        Ok(())
+        let has_room = self.rate_kbps == 0 || self.queue_ms > 0.0;
+        let key = format!("{key}.queue_ms");
+        require(
+            has_room,
+            &key,
+            "a link with a rate needs a queue: without one, every burst is lost but its first datagram",
+        )
     }
 }
 
@@ -191,12 +213,19 @@ fn range(key: &str, value: f64, least: f64, most: f64) -> Result<(), Refusal> {
     require((least..=most).contains(&value), key, &reason)
 }
 
+/// All at once, or at a rate that lets somebody come today.
+fn joins_per_s(key: &str, rate: f64) -> Result<(), Refusal> {
+    if rate == 0.0 { Ok(()) } else { range(key, rate, RATE_MIN, RATE_MAX) }
+}
+
 /// A longer run is a monitoring job.
 const DAY_S: f64 = 86_400.0;
 /// Waits are recorded up to ten minutes.
 const JOIN_TIMEOUT_S_MAX: f64 = 600.0;
 /// More joins a second than any signaling answers.
 const RATE_MAX: f64 = 100_000.0;
+/// One in a quarter of an hour; a thousandth of a join is a typing error.
+const RATE_MIN: f64 = 0.001;
 /// Ports of one address are what one machine's callers share; more callers take more machines.
 const CALLERS_MAX: u32 = 60_000;
 /// A conference has at least one caller.
@@ -261,6 +290,57 @@ mod tests {
     fn a_hook_lies_within_what_is_measured() {
         let late = Hook { at_s: 21.0, command: "true".to_owned() };
         assert_eq!(refused(|scenario| scenario.hooks.push(late)).unwrap(), "hooks[0].at_s");
+    }
+
+    #[test]
+    fn a_link_with_a_rate_needs_a_queue() {
+        let link = |rate_kbps, queue_ms| {
+            let link = Link { rate_kbps, queue_ms, ..Link::default() };
+            refused(|scenario| scenario.groups[0].link = Some(link))
+        };
+        assert_eq!(link(3_000, 0.0).unwrap(), "groups[0].link.queue_ms");
+        assert_eq!((link(3_000, 200.0), link(0, 0.0)), (None, None));
+    }
+
+    #[test]
+    fn full_callers_are_refused_where_their_library_does_not_go() {
+        let full = |link: Option<Link>, path| {
+            refused(|scenario| {
+                let group = &mut scenario.groups[0];
+                (group.kind, group.link, group.path) = (Kind::Full, link, path);
+            })
+        };
+        let slow = Link { delay_ms: 20.0, ..Link::default() };
+        assert_eq!(full(Some(slow), MediaPath::Direct).unwrap(), "groups[0].link");
+        for path in [MediaPath::RelayTcp, MediaPath::RelayTls] {
+            assert_eq!(full(None, path).unwrap(), "groups[0].path");
+        }
+        assert_eq!(
+            (full(None, MediaPath::RelayUdp), full(Some(Link::default()), MediaPath::Direct)),
+            (None, None)
+        );
+    }
+
+    #[test]
+    fn a_rate_at_which_nobody_comes_before_tomorrow_is_refused() {
+        for rate in [1e-30, 1e-4, f64::NAN, -1.0] {
+            assert_eq!(refused(|scenario| scenario.joins_per_s = rate).unwrap(), "joins_per_s", "{rate}");
+            let own = refused(|scenario| scenario.groups[0].joins_per_s = Some(rate));
+            assert_eq!(own.unwrap(), "groups[0].joins_per_s", "{rate}");
+        }
+        assert_eq!(refused(|scenario| scenario.joins_per_s = 0.0), None, "all at once");
+    }
+
+    #[test]
+    fn whip_and_whep_may_be_paths_or_whole_urls() {
+        let whip = |path: &str| {
+            refused(|scenario| {
+                scenario.target.entry = Entry::WhipWhep;
+                scenario.target.whip = path.to_owned();
+            })
+        };
+        assert_eq!((whip("/live/{conference}"), whip("https://in.example/{conference}")), (None, None));
+        assert_eq!(whip("live").unwrap(), "target.whip");
     }
 
     #[test]

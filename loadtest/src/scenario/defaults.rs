@@ -1,8 +1,8 @@
 //! What a field is when the scenario does not name it.
 
 use super::{
-    Camera, Churn, Entry, Group, Kind, MediaPath, PerConference, PictureLayer, Poll, Receive, Scenario, Screen,
-    Target, Thresholds, Voice,
+    Camera, Churn, Entry, Group, Kind, MediaPath, PerConference, PictureLayer, Poll, Receive, Scenario,
+    Screen, Target, Thresholds, Voice,
 };
 
 impl Default for Scenario {

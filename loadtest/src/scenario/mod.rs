@@ -31,7 +31,7 @@ pub struct Scenario {
     pub duration_s: f64,
     /// Time between the last join and the measurement; seconds. Default: 3.
     pub warm_up_s: f64,
-    /// Callers that begin to join each second, over all conferences; 0: all at once. Default: 50.
+    /// Callers that begin to join each second, over all conferences; 0: all at once, else at least 0.001. Default: 50.
     pub joins_per_s: f64,
     /// A caller that has no media after this has failed to join; seconds. Default: 20.
     pub join_timeout_s: f64,
@@ -55,7 +55,7 @@ pub struct Target {
     pub entry: Entry,
     /// Signaling's public URL; `http`, or `https`. Default: `http://127.0.0.1:8000`.
     pub url: String,
-    /// With `whip_whep`: path behind `url`, `{conference}` replaced. Default: `/whip/{conference}`.
+    /// With `whip_whep`: path behind `url`, or a whole URL; `{conference}` is replaced. Default: `/whip/{conference}`.
     pub whip: String,
     /// The same for viewers. Default: `/whep/{conference}`.
     pub whep: String,
@@ -68,7 +68,7 @@ pub struct Target {
     pub ca_file: Option<std::path::PathBuf>,
     /// The relay for groups whose `path` is one. Default: the one that signaling names in `assigned.ice_servers`.
     pub turn: Option<TurnServer>,
-    /// With `signaling`: what polling callers ask for instead of being told. Default: nobody polls.
+    /// What polling callers, who come beside all others, ask for instead of being told. Default: nobody polls.
     pub poll: Option<Poll>,
 }
 
@@ -108,7 +108,7 @@ pub struct TurnServer {
 pub struct Poll {
     /// Whole URL that each polling caller gets.
     pub url: String,
-    /// Seconds between two questions of one caller. Default: 1.
+    /// Seconds between two questions of one caller, at least 0.05. Default: 1.
     pub interval_s: f64,
     /// Polling callers. Default: 100.
     pub callers: u32,
@@ -123,7 +123,7 @@ pub struct Group {
     /// How many in each conference. Default: 1. With a list, the n-th conference takes the n-th (repeating).
     pub per_conference: PerConference,
     /// `light`: real ICE, DTLS and SRTP, media that is shaped but not encoded. `full`: the PeerConnection of the `webrtc`
-    /// crate on the same scenario. Default: `light`.
+    /// crate on the same scenario, without a link and with relays over UDP only. Default: `light`.
     pub kind: Kind,
     /// Seconds after the scenario's start before the first of the group joins. Default: 0.
     pub join_after_s: f64,
@@ -264,7 +264,7 @@ pub struct Link {
     pub jitter_ms: f64,
     /// Rate of the link, kbit/s; 0: unlimited.
     pub rate_kbps: u32,
-    /// Queue in front of that rate, milliseconds; what does not fit is dropped.
+    /// Queue in front of that rate, milliseconds, more than 0 with a rate; what does not fit is dropped.
     pub queue_ms: f64,
     /// Datagrams that overtake those before them, 0.0 to 1.0.
     pub reorder: f64,
@@ -306,7 +306,7 @@ pub struct Thresholds {
     pub loss_max: Option<f64>,
     /// Share of watched time in which a picture stood still.
     pub frozen_max: Option<f64>,
-    /// Busiest worker of any server, 0.0 to 1.0.
+    /// Busiest worker of any server, in its busiest second, 0.0 to 1.0.
     pub busy_max: Option<f64>,
 }
 

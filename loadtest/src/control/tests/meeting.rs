@@ -97,21 +97,21 @@ async fn a_broken_line_is_resumed_while_the_media_goes_on() {
 #[tokio::test]
 async fn who_is_alone_waits_without_failing_and_does_not_count_the_time() {
     let mut signaling = Signaling::start().await;
-    let control = control(&signaling.url(), 0.5, |_| ());
+    let control = control(&signaling.url(), 2.0, |_| ());
     let mut caller = Caller::start(&control, Seat { channel: false, ..seat(Entry::Meeting) });
     let mut line = signaling.accept().await;
     line.hear().await;
     line.say(&joined()).await;
     line.say(&json!({"type": "waiting"})).await;
     // Longer than the patience of a join: what is waited for is that nothing happens.
-    tokio::time::sleep(Duration::from_millis(700)).await;
+    tokio::time::sleep(Duration::from_millis(2_200)).await;
     assert_eq!(caller.ledger.standing().joining, 1);
     line.say(&json!({"type": "assigned", "ice_servers": [], "reason": "started", "epoch": 1})).await;
     caller.offered().await;
     line.answer().await;
     caller.until("media", |standing| standing.up == 1).await;
     let total = caller.leave().await.joins().total;
-    assert!(total.max() < 500_000, "{} us", total.max());
+    assert!(total.max() < 2_200_000, "{} us", total.max());
 }
 
 #[tokio::test]

@@ -26,7 +26,7 @@ async fn join(router: Router, join_timeout_s: f64) -> (String, String) {
 #[tokio::test]
 async fn a_target_where_nobody_listens_is_unreachable() {
     let url = format!("http://{}", nobody().await);
-    let control = control(&url, 0.3, |_| ());
+    let control = control(&url, 2.0, |_| ());
     let (reason, line) = failed(&Caller::start(&control, seat(Entry::Meeting)).end().await);
     assert_eq!(reason, "unreachable");
     assert!(line.contains(&url.replace("http", "ws")) && line.contains("refused"), "{line}");
@@ -75,7 +75,7 @@ async fn a_server_that_wants_to_be_left_alone_is_asked_once() {
         let body = r#"{"error":"rate_limited","message":"too many requests from this address"}"#;
         (StatusCode::TOO_MANY_REQUESTS, [("retry-after", "30")], body)
     };
-    let (reason, line) = join(Router::new().route("/ws", get(answer)), 0.6).await;
+    let (reason, line) = join(Router::new().route("/ws", get(answer)), 2.0).await;
     assert_eq!((reason.as_str(), seen.lock().unwrap().len()), ("rate_limited", 1));
     assert!(line.contains("too many requests from this address"), "{line}");
 }
@@ -96,7 +96,7 @@ async fn refusals_inside_of_the_line_end_the_join_at_once() {
 
 #[tokio::test]
 async fn an_offer_that_is_refused_for_what_it_says_fails_and_one_without_a_bridge_waits() {
-    for (id, patience, expected) in [("bad_sdp", 20.0, "bad_sdp"), ("unavailable", 0.5, "unavailable")] {
+    for (id, patience, expected) in [("bad_sdp", 20.0, "bad_sdp"), ("unavailable", 2.0, "unavailable")] {
         let mut signaling = Signaling::start().await;
         let caller = Caller::start(&control(&signaling.url(), patience, |_| ()), seat(Entry::Meeting));
         let mut line = signaling.take_in(2).await;
@@ -109,7 +109,7 @@ async fn an_offer_that_is_refused_for_what_it_says_fails_and_one_without_a_bridg
 #[tokio::test]
 async fn a_line_that_speaks_something_else_is_named_so() {
     let mut signaling = Signaling::start().await;
-    let caller = Caller::start(&control(&signaling.url(), 0.5, |_| ()), seat(Entry::Meeting));
+    let caller = Caller::start(&control(&signaling.url(), 2.0, |_| ()), seat(Entry::Meeting));
     let mut line = signaling.accept().await;
     line.say(&json!({"hello": "world"})).await;
     assert_eq!(failed(&caller.end().await).0, "not_our_protocol");
@@ -121,7 +121,7 @@ async fn a_line_that_speaks_something_else_is_named_so() {
             let _ = stream.write_all(b"SSH-2.0-OpenSSH_9.2\r\n").await;
         }
     });
-    let caller = Caller::start(&control(&url, 0.5, |_| ()), seat(Entry::Meeting));
+    let caller = Caller::start(&control(&url, 2.0, |_| ()), seat(Entry::Meeting));
     let (reason, _) = failed(&caller.end().await);
     assert!(["not_websocket", "unreachable"].contains(&reason.as_str()), "{reason}");
     banner.abort();
@@ -130,7 +130,7 @@ async fn a_line_that_speaks_something_else_is_named_so() {
 #[tokio::test]
 async fn a_server_that_says_nothing_costs_the_patience_and_no_more() {
     let mut signaling = Signaling::start().await;
-    let caller = Caller::start(&control(&signaling.url(), 0.4, |_| ()), seat(Entry::Meeting));
+    let caller = Caller::start(&control(&signaling.url(), 2.0, |_| ()), seat(Entry::Meeting));
     let _line = signaling.accept().await;
     assert_eq!(failed(&caller.end().await).0, "no_joined");
 }

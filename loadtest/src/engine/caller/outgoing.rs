@@ -113,6 +113,12 @@ impl Outgoing {
         Some(length)
     }
 
+    /// What is missed of this stream can be sent again.
+    pub(super) fn repairs(&self, media: Ssrc) -> bool {
+        let mut tracks = self.tracks.iter().filter(|track| track.agreement.rtx_payload_type.is_some());
+        tracks.any(|track| track.streams.iter().any(|own| own.media.ssrc == media && own.rtx.is_some()))
+    }
+
     /// The server has reported on this stream.
     pub(super) fn acknowledge(&mut self, ssrc: Ssrc) {
         let streams = self.tracks.iter_mut().flat_map(|track| &mut track.streams);

@@ -36,22 +36,20 @@ impl Protection {
         self.opener.open_rtp(window, datagram, header_len, plain)
     }
 
-    /// `plain` then holds the compound packet; false: it is not authentic, or came before.
-    pub(super) fn open_rtcp(&mut self, datagram: &[u8], plain: &mut Vec<u8>) -> bool {
-        let Some(sender) = datagram.get(4..8).and_then(|bytes| bytes.try_into().ok()) else { return false };
+    /// `plain` then holds the compound packet.
+    pub(super) fn open_rtcp(&mut self, datagram: &[u8], plain: &mut Vec<u8>) -> Result<(), SrtpError> {
+        let sender = datagram.get(4..8).and_then(|bytes| bytes.try_into().ok()).ok_or(SrtpError::TooShort)?;
         let sender = Ssrc(u32::from_be_bytes(sender));
         if let Some((_, window)) = self.rtcp_windows.iter_mut().find(|(ssrc, _)| *ssrc == sender) {
-            return self.opener.open_rtcp(window, datagram, plain).is_ok();
+            return self.opener.open_rtcp(window, datagram, plain);
         }
         let mut window = ReplayWindow::new();
-        if self.opener.open_rtcp(&mut window, datagram, plain).is_err() {
-            return false;
-        }
+        self.opener.open_rtcp(&mut window, datagram, plain)?;
         if self.rtcp_windows.len() == RTCP_SENDERS_MAX {
             self.rtcp_windows.remove(0);
         }
         self.rtcp_windows.push((sender, window));
-        true
+        Ok(())
     }
 
     pub(super) fn seal_rtp(

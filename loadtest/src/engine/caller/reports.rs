@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use wire::rtcp::{self, Packet, ReportBlock};
+use wire::srtp::SrtpError;
 
 use super::{Caller, is_due};
 use crate::engine::ports::Workspace;
@@ -11,19 +12,23 @@ use crate::engine::send::reporter_ssrc;
 impl Caller {
     pub(super) fn handle_rtcp(&mut self, now: Instant, datagram: &[u8], workspace: &mut Workspace) {
         let mut plain = std::mem::take(&mut workspace.plain);
-        let is_open = self.protection.as_mut().is_some_and(|it| it.open_rtcp(datagram, &mut plain));
-        if is_open {
-            self.viewer.handle_sign_of_life(now);
-            for packet in rtcp::packets(&plain) {
-                match packet {
-                    Ok(packet) => self.handle_rtcp_packet(now, &packet, workspace),
-                    Err(_) => self.counts.packets_strange += 1,
-                }
-            }
-        } else {
-            self.counts.packets_strange += 1;
+        match self.protection.as_mut().map(|it| it.open_rtcp(datagram, &mut plain)) {
+            Some(Ok(())) => self.handle_compound(now, &plain, workspace),
+            // The link, or the server, has doubled it: media is counted then, a report is not.
+            Some(Err(SrtpError::Replayed)) => {}
+            Some(Err(_)) | None => self.counts.packets_strange += 1,
         }
         workspace.plain = plain;
+    }
+
+    fn handle_compound(&mut self, now: Instant, compound: &[u8], workspace: &mut Workspace) {
+        self.viewer.handle_sign_of_life(now);
+        for packet in rtcp::packets(compound) {
+            match packet {
+                Ok(packet) => self.handle_rtcp_packet(now, &packet, workspace),
+                Err(_) => self.counts.packets_strange += 1,
+            }
+        }
     }
 
     fn handle_rtcp_packet(&mut self, now: Instant, packet: &Packet<'_>, workspace: &mut Workspace) {
@@ -32,6 +37,11 @@ impl Caller {
                 let Self { protection: Some(protection), publisher, outgoing, counts, .. } = self else {
                     return;
                 };
+                // Without RTX agreed on there is nothing that could be sent again.
+                if !outgoing.repairs(nack.media) {
+                    counts.nacks_received += nack.sequences().count() as u64;
+                    return;
+                }
                 publisher.handle_nack(now, nack.media, nack.sequences(), &mut |packet| {
                     outgoing.send(&packet, protection, &mut workspace.transmits, counts);
                 });

@@ -88,6 +88,47 @@ fn an_earlier_answer_counts_once_and_connects_once() {
 }
 
 #[test]
+fn the_round_trip_is_that_of_the_check_that_was_answered() {
+    let mut world = World::started();
+    let checks: Vec<Vec<u8>> = [0, 100, 200].map(|ms| world.say(ms).remove(0)).into();
+    assert_eq!(world.ice.round_trip(), None);
+    world.hear(250, &answer(&checks[0], PWD));
+    assert_eq!(world.ice.round_trip(), Some(Duration::from_millis(250)));
+    world.hear(350, &answer(&checks[1], PWD));
+    assert_eq!(world.ice.round_trip(), Some(Duration::from_millis(250)));
+    world.hear(250, &answer(&checks[2], PWD));
+    assert_eq!(world.ice.round_trip(), Some(Duration::from_millis(190)), "three tenths of 50 ms");
+}
+
+#[test]
+fn the_round_trip_of_a_check_of_long_ago_is_not_known() {
+    let mut world = World::started();
+    let first = world.say(0).remove(0);
+    let checks = (1..6_000).filter(|ms| !world.say(*ms).is_empty()).count();
+    assert!(checks > TIMED_CHECKS);
+    assert_eq!(world.hear(6_000, &answer(&first, PWD)), Some(IceEvent::Connected));
+    assert_eq!(world.ice.round_trip(), None);
+}
+
+#[test]
+fn a_path_that_came_back_may_be_lost_again() {
+    let mut world = World::started();
+    let mut lost_at = Vec::new();
+    for ms in 0..45_000 {
+        let now = world.at(ms);
+        let event = world.ice.handle_timeout(now, &mut world.transmits);
+        lost_at.extend(event.map(|_| ms));
+        for check in world.said() {
+            if (20_000..21_000).contains(&ms) {
+                world.hear(ms, &answer(&check, PWD));
+            }
+        }
+    }
+    assert_eq!(lost_at.len(), 2, "{lost_at:?}");
+    assert!(lost_at[0] < 16_000 && (35_000..37_000).contains(&lost_at[1]), "{lost_at:?}");
+}
+
+#[test]
 fn an_answered_path_is_asked_again_after_about_five_seconds() {
     let mut world = World::started();
     let check = world.say(0).remove(0);

@@ -80,7 +80,7 @@ impl Frames {
         });
         let Some(frame) = self.open.get_mut(place) else { return false };
         frame.received = frame.received.saturating_add(1);
-        let is_whole = frame.received == frame.parts;
+        let is_whole = frame.whole_us.is_none() && frame.received == frame.parts;
         if is_whole {
             frame.whole_us = Some(now_us);
             self.whole_keys += usize::from(frame.is_key);
@@ -149,6 +149,11 @@ impl Frames {
     /// When [`Self::settle`] may have something that no packet brings. Costs next to nothing while pictures come whole.
     pub(super) fn next_timeout(&self) -> u64 {
         self.open.front().map_or(u64::MAX, |front| self.give_up_us(front))
+    }
+
+    /// Pictures of which something came and nothing became yet.
+    pub(super) fn unsettled(&self) -> u64 {
+        self.open.len() as u64 + self.overflown
     }
 
     /// Nothing can be shown before a key frame comes.
@@ -271,6 +276,14 @@ mod tests {
             assert!(frames.open.len() <= FRAMES_MAX);
         }
         assert_eq!(settled(&mut frames, 1_000_000, &gaps), [Settled::Broken; 1_000]);
+    }
+
+    #[test]
+    fn more_packets_than_a_picture_can_have_make_it_whole_once() {
+        let (mut frames, parts) = (Frames::default(), u16::MAX);
+        let is_whole = |number| frames.handle_packet(0, number, &part(1, 0, parts, true));
+        assert_eq!((100..200_000).map(is_whole).filter(|is_whole| *is_whole).count(), 1);
+        assert_eq!(frames.whole_keys, 1);
     }
 
     #[test]

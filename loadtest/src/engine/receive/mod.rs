@@ -19,7 +19,7 @@ mod tally;
 #[cfg(test)]
 mod tests;
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use wire::messages::media::MediaKind;
 use wire::rtcp::{NtpTime, ReceiverReport};
@@ -52,8 +52,12 @@ pub struct Viewer {
     slots_us: u64,
     /// The newest sign that the server is there.
     life_us: u64,
-    /// Results were taken.
-    taken_us: Option<u64>,
+    /// To the server and back.
+    round_trip_us: u64,
+    /// The caller sends something.
+    sends: bool,
+    /// When the slots' rates were taken; none before the first results.
+    rated_us: Option<u64>,
     has_packet: bool,
     has_told_picture: bool,
     asked: Vec<u16>,
@@ -98,7 +102,9 @@ impl Viewer {
             report_us: u64::MAX,
             slots_us: u64::MAX,
             life_us: 0,
-            taken_us: None,
+            round_trip_us: nack::ROUND_TRIP_DEFAULT_US,
+            sends: plan.voice.is_some() || plan.camera.is_some() || plan.screen.is_some(),
+            rated_us: None,
             has_packet: false,
             has_told_picture: false,
             asked: Vec::new(),
@@ -211,7 +217,7 @@ impl Viewer {
     fn adopt(&mut self, key: StreamKey, ssrc: Ssrc) {
         let Some(slot) = self.slots.get_mut(usize::from(key.slot)) else { return };
         let key = StreamKey { is_new: false, ..key };
-        slot.adopt(ssrc, key.is_rtx, std::mem::take(&mut self.new_window));
+        slot.adopt((ssrc, key.is_rtx), std::mem::take(&mut self.new_window), &mut self.tally);
         self.streams.retain(|(_, known)| *known != key);
         let place = self.streams.partition_point(|(known, _)| *known < ssrc);
         self.streams.insert(place, (ssrc, key));
@@ -221,6 +227,14 @@ impl Viewer {
     /// slot in which nothing comes any more stands still; with it, the slot is empty.
     pub fn handle_sign_of_life(&mut self, now: Instant) {
         self.life_us = self.clock.us(now);
+    }
+
+    /// How long the server takes to answer: what is missing is asked for again a little later. 100 ms until then, and at
+    /// least as long for a caller that sends nothing: browsers learn it from reports on what they send.
+    pub fn handle_round_trip(&mut self, round_trip: Duration) {
+        let measured_us = u64::try_from(round_trip.as_micros()).unwrap_or(u64::MAX);
+        self.round_trip_us =
+            if self.sends { measured_us } else { measured_us.max(nack::ROUND_TRIP_DEFAULT_US) };
     }
 
     /// An authentic sender report (RFC 3550, 6.4.1).
@@ -252,12 +266,13 @@ impl Viewer {
         if self.slots_us > now_us {
             return;
         }
-        let Self { slots, tally, reporter, asked, .. } = self;
+        let Self { slots, tally, reporter, asked, round_trip_us, .. } = self;
         for slot in slots.iter_mut().filter(|slot| slot.next_timeout() <= now_us) {
             if rtcp.len() - start > RTCP_BYTES_FULL {
                 break;
             }
-            slot.handle_timeout(&mut Desk { now_us, reporter: *reporter, rtcp, asked }, tally);
+            let (round_trip_us, reporter) = (*round_trip_us, *reporter);
+            slot.handle_timeout(&mut Desk { now_us, round_trip_us, reporter, rtcp, asked }, tally);
         }
         self.slots_us = self.slots.iter().map(Slot::next_timeout).min().unwrap_or(u64::MAX);
     }
@@ -277,15 +292,26 @@ impl Viewer {
     /// Adds what was counted since the last call, and forgets it.
     pub fn take_results(&mut self, now: Instant, results: &mut Results) {
         let now_us = self.clock.us(now);
-        let elapsed_us = now_us.saturating_sub(self.taken_us.replace(now_us).unwrap_or(now_us));
         for slot in &mut self.slots {
-            let bytes = slot.take_bytes(now_us, self.life_us, &mut self.tally);
-            // Bits a millisecond are kilobits a second.
-            if let Some(rate) = bytes.and_then(|bytes| (bytes * 8_000).checked_div(elapsed_us)) {
+            slot.handle_time(now_us, self.life_us, &mut self.tally);
+        }
+        self.tally.drain_into(results);
+        self.take_rates(now_us, results);
+    }
+
+    /// Results may be taken twice within a frame: what came in between would be a rate of nothing, or of a burst.
+    fn take_rates(&mut self, now_us: u64, results: &mut Results) {
+        let elapsed_us = self.rated_us.map_or(0, |rated| now_us.saturating_sub(rated));
+        if self.rated_us.is_some() && elapsed_us < RATE_WINDOW_US {
+            return;
+        }
+        self.rated_us = Some(now_us);
+        for slot in &mut self.slots {
+            // Bits a millisecond are kilobits a second. Before the first results nobody knows since when.
+            if let Some(rate) = slot.take_bytes().and_then(|bytes| (bytes * 8_000).checked_div(elapsed_us)) {
                 results.video_slot_kbps.take(rate);
             }
         }
-        self.tally.drain_into(results);
     }
 }
 
@@ -294,6 +320,9 @@ const SLOTS_MAX: usize = 1_024;
 
 /// RFC 3550, 6.2 wants five; browsers report of pictures each second.
 const REPORT_INTERVAL_US: u64 = 1_000_000;
+
+/// A second, less what a reading each second may come early.
+const RATE_WINDOW_US: u64 = 900_000;
 
 /// Together with one slot's requests, which are at most 300 bytes, below what every path carries.
 const RTCP_BYTES_FULL: usize = 800;

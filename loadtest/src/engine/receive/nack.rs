@@ -54,6 +54,8 @@ struct Gap {
     since_us: u64,
     /// When to ask again; `u64::MAX`: never.
     due_us: u64,
+    /// How often they were asked for.
+    tries: u8,
 }
 
 impl Gap {
@@ -83,15 +85,6 @@ pub(super) struct Gaps {
     gaps: VecDeque<Gap>,
     /// Never later than the earliest deadline.
     next_us: u64,
-}
-
-/// What became of gaps whose time had come.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Aged {
-    /// Packets given up.
-    pub(super) lost: u64,
-    /// There is more to ask for than one report carries.
-    pub(super) has_more: bool,
 }
 
 impl Gaps {
@@ -127,8 +120,8 @@ impl Gaps {
         // Invariant: the caller keeps gaps within the window, so that a length fits.
         let length = (end - first) as u32;
         let is_asked_for = self.mending == Mending::Asks && length <= ASKED_MAX;
-        let due_us = if is_asked_for { now_us + REORDER_WAIT_US } else { u64::MAX };
-        Gap { first, length, left: length, since_us: now_us, due_us }
+        let due_us = if is_asked_for { now_us } else { u64::MAX };
+        Gap { first, length, left: length, since_us: now_us, due_us, tries: 0 }
     }
 
     /// A gap so long is not asked for: a new picture is cheaper.
@@ -174,30 +167,38 @@ impl Gaps {
         self.next_us
     }
 
-    /// Gives up what is a second old, and appends to `asked` what is to be asked for now (RFC 4585, 6.2.1), ascending.
-    pub(super) fn handle_timeout(&mut self, now_us: u64, seen: &Seen, asked: &mut Vec<u16>) -> Aged {
-        let mut aged = Aged::default();
+    /// Gives up what is a second old; how many. Appends to `asked` what is to be asked for now (RFC 4585, 6.2.1), ascending:
+    /// at once, and again after each round trip. What one datagram cannot carry stays due.
+    pub(super) fn handle_timeout(
+        &mut self,
+        now_us: u64,
+        round_trip_us: u64,
+        seen: &Seen,
+        asked: &mut Vec<u16>,
+    ) -> u64 {
+        let mut lost = 0;
         if now_us < self.next_us {
-            return aged;
+            return lost;
         }
         self.gaps.retain(|gap| {
             let is_lost = gap.lost_at_us() <= now_us;
-            aged.lost += if is_lost { u64::from(gap.left) } else { 0 };
+            lost += if is_lost { u64::from(gap.left) } else { 0 };
             !is_lost
         });
+        let pause_us = round_trip_us.min(GIVE_UP_US) + RETRY_SLACK_US;
         let mut room = PAIRS_MAX;
         for gap in self.gaps.iter_mut().filter(|gap| gap.due_us <= now_us) {
             let pairs = gap.length.div_ceil(NUMBERS_A_PAIR);
             if pairs > room {
-                aged.has_more = true;
                 break;
             }
             room -= pairs;
             asked.extend((gap.first..gap.end()).filter(|number| !seen.contains(*number)).map(|it| it as u16));
-            gap.due_us = now_us + RETRY_PAUSE_US;
+            gap.tries += 1;
+            gap.due_us = if gap.tries < TRIES_MAX { now_us + pause_us } else { u64::MAX };
         }
         self.next_us = self.gaps.iter().map(|gap| gap.due_us.min(gap.lost_at_us())).min().unwrap_or(u64::MAX);
-        aged
+        lost
     }
 }
 
@@ -207,11 +208,14 @@ const GAPS_MAX: usize = 64;
 /// More than this in a row would come too late and choke what follows.
 const ASKED_MAX: u32 = 256;
 
-/// A packet overtaken by its neighbour arrives within this time; asking at once would fetch it twice.
-const REORDER_WAIT_US: u64 = 5_000;
+/// Chromium's round trip where none was measured.
+pub(super) const ROUND_TRIP_DEFAULT_US: u64 = 100_000;
 
-/// About a round trip on a bad path.
-const RETRY_PAUSE_US: u64 = 100_000;
+/// Chromium looks this often whether a round trip is over. An answer that takes a little longer is not fetched twice.
+const RETRY_SLACK_US: u64 = 20_000;
+
+/// Chromium asks for a packet no more often.
+const TRIES_MAX: u8 = 10;
 
 /// Nobody waits longer for a picture, and senders keep about as much.
 const GIVE_UP_US: u64 = 1_000_000;
@@ -226,30 +230,42 @@ const PAIRS_MAX: u32 = 64;
 mod tests {
     use super::*;
 
+    const ROUND_TRIP_US: u64 = 60_000;
+
     fn asked(gaps: &mut Gaps, now_us: u64, seen: &Seen) -> (Vec<u16>, u64) {
         let mut asked = Vec::new();
-        let aged = gaps.handle_timeout(now_us, seen, &mut asked);
-        (asked, aged.lost)
+        let lost = gaps.handle_timeout(now_us, ROUND_TRIP_US, seen, &mut asked);
+        (asked, lost)
     }
 
-    #[test]
-    fn a_gap_is_asked_for_after_a_while_and_again_until_it_is_lost() {
+    /// When a gap of two packets that never come is asked for.
+    fn times_asked(round_trip_us: u64) -> Vec<u64> {
         let (mut gaps, seen) = (Gaps::new(Mending::Asks), Seen::new());
-        gaps.open(0, 65_535, 65_537);
-        assert_eq!(gaps.next_timeout(), 5_000);
-        assert_eq!(asked(&mut gaps, 4_999, &seen), (vec![], 0));
-        let mut times = Vec::new();
-        let mut lost = 0;
+        gaps.open(7, 65_535, 65_537);
+        let (mut times, mut lost) = (Vec::new(), 0);
         while gaps.next_timeout() != u64::MAX {
-            let now_us = gaps.next_timeout();
-            let (numbers, given_up) = asked(&mut gaps, now_us, &seen);
-            lost += given_up;
-            if given_up == 0 {
+            let (now_us, mut numbers) = (gaps.next_timeout(), Vec::new());
+            lost += gaps.handle_timeout(now_us, round_trip_us, &seen, &mut numbers);
+            if lost == 0 {
                 assert_eq!(numbers, [65_535, 0]);
                 times.push(now_us);
             }
         }
-        assert_eq!((times.len(), times[1] - times[0], lost), (10, 100_000, 2));
+        assert_eq!(lost, 2);
+        times
+    }
+
+    #[test]
+    fn a_gap_is_asked_for_at_once_and_after_each_round_trip() {
+        assert_eq!(times_asked(300_000), [7, 320_007, 640_007, 960_007]);
+        assert_eq!(times_asked(u64::MAX), [7], "then it is given up");
+    }
+
+    #[test]
+    fn a_packet_is_asked_for_ten_times_at_most_and_not_without_a_pause() {
+        let times: Vec<u64> = (0..10).map(|time| 7 + 20_150 * time).collect();
+        assert_eq!(times_asked(150), times);
+        assert_eq!(times_asked(ROUND_TRIP_DEFAULT_US).len(), 9);
     }
 
     #[test]
@@ -258,7 +274,7 @@ mod tests {
         gaps.open(0, 10, 13);
         seen.insert(11);
         assert!(gaps.fill(11));
-        assert_eq!(asked(&mut gaps, 5_000, &seen).0, [10, 12]);
+        assert_eq!(asked(&mut gaps, 0, &seen).0, [10, 12]);
         assert!(gaps.fill(10) && gaps.fill(12));
         assert_eq!((gaps.next_timeout(), gaps.fill(12)), (u64::MAX, false));
     }
@@ -285,12 +301,10 @@ mod tests {
         for gap in 0..60 {
             gaps.open(0, gap * 100, gap * 100 + 34);
         }
-        let mut numbers = Vec::new();
-        assert!(gaps.handle_timeout(5_000, &seen, &mut numbers).has_more);
-        assert_eq!(numbers.len(), 32 * 34);
-        assert_eq!(gaps.next_timeout(), 5_000, "the rest at once");
-        assert!(!gaps.handle_timeout(5_000, &seen, &mut numbers).has_more);
-        assert_eq!(numbers.len(), 60 * 34);
+        assert_eq!(asked(&mut gaps, 0, &seen).0.len(), 32 * 34);
+        assert_eq!(gaps.next_timeout(), 0, "the rest at once");
+        assert_eq!(asked(&mut gaps, 0, &seen).0.len(), 28 * 34);
+        assert_eq!(gaps.next_timeout(), ROUND_TRIP_US + RETRY_SLACK_US);
     }
 
     #[test]

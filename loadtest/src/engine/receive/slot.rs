@@ -60,6 +60,7 @@ pub(super) struct Arrived<'a> {
 /// Where requests go.
 pub(super) struct Desk<'a> {
     pub(super) now_us: u64,
+    pub(super) round_trip_us: u64,
     pub(super) reporter: Ssrc,
     pub(super) rtcp: &'a mut Vec<u8>,
     pub(super) asked: &'a mut Vec<u16>,
@@ -102,18 +103,19 @@ impl Slot {
         (is_here && !is_named).then_some(is_rtx)
     }
 
-    /// Another stream begins, of those that are learned.
-    pub(super) fn adopt(&mut self, ssrc: Ssrc, is_rtx: bool, window: ReplayWindow) {
+    /// Another stream begins, of those that are learned. What the one before it still misses will not come.
+    pub(super) fn adopt(&mut self, (ssrc, is_rtx): (Ssrc, bool), window: ReplayWindow, tally: &mut Tally) {
         *self.window(is_rtx) = window;
         if is_rtx {
             self.ids.rtx_ssrc = Some(ssrc);
             return;
         }
         self.ids.ssrc = Some(ssrc);
+        tally.counts.packets_lost += self.stream.give_up();
         let fresh = Self::new(self.ids.clone());
         (self.stream, self.reports, self.lane) = (fresh.stream, fresh.reports, None);
         if let Some(picture) = &mut self.picture {
-            picture.frames = Frames::default();
+            tally.counts.frames_broken += std::mem::take(&mut picture.frames).unsettled();
         }
     }
 
@@ -225,8 +227,7 @@ impl Slot {
     pub(super) fn handle_timeout(&mut self, desk: &mut Desk<'_>, tally: &mut Tally) {
         let now_us = desk.now_us;
         desk.asked.clear();
-        let aged = self.stream.handle_timeout(now_us, desk.asked);
-        tally.counts.packets_lost += aged.lost;
+        tally.counts.packets_lost += self.stream.handle_timeout(now_us, desk.round_trip_us, desk.asked);
         if let Some(picture) = &mut self.picture {
             picture.settle(now_us, self.stream.gaps(), tally);
         }
@@ -240,13 +241,17 @@ impl Slot {
         }
     }
 
-    /// Counts the time up to now. The bytes since the last call; none in an audio slot, or when nothing came.
-    pub(super) fn take_bytes(&mut self, now_us: u64, life_us: u64, tally: &mut Tally) -> Option<u64> {
+    /// Counts the time up to now.
+    pub(super) fn handle_time(&mut self, now_us: u64, life_us: u64, tally: &mut Tally) {
+        if let Some((picture, packet_us)) = self.picture.as_mut().zip(self.packet_us) {
+            picture.watch.handle_time(now_us, Signs { packet_us, life_us }, &mut tally.counts);
+        }
+    }
+
+    /// The bytes since the last call; none in an audio slot, or when nothing came.
+    pub(super) fn take_bytes(&mut self) -> Option<u64> {
         let bytes = std::mem::take(&mut self.bytes);
-        let picture = self.picture.as_mut()?;
-        let signs = Signs { packet_us: self.packet_us?, life_us };
-        picture.watch.handle_time(now_us, signs, &mut tally.counts);
-        (bytes > 0).then_some(bytes)
+        (self.picture.is_some() && bytes > 0).then_some(bytes)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use wire::rtp::SequenceExtender;
 
-use super::nack::{Aged, Gaps, Mending, Seen};
+use super::nack::{Gaps, Mending, Seen};
 
 /// One slot's stream of media, as its receiver numbers it. Retransmissions count under their original numbers.
 #[derive(Debug)]
@@ -106,14 +106,19 @@ impl Stream {
         (number, Arrival::Newest { skipped }, lost)
     }
 
-    /// See [`Gaps::is_open_before`].
+    /// What is missing.
     pub(super) fn gaps(&self) -> &Gaps {
         &self.gaps
     }
 
     /// See [`Gaps::handle_timeout`].
-    pub(super) fn handle_timeout(&mut self, now_us: u64, asked: &mut Vec<u16>) -> Aged {
-        self.gaps.handle_timeout(now_us, &self.seen, asked)
+    pub(super) fn handle_timeout(&mut self, now_us: u64, round_trip_us: u64, asked: &mut Vec<u16>) -> u64 {
+        self.gaps.handle_timeout(now_us, round_trip_us, &self.seen, asked)
+    }
+
+    /// Nothing that is missing is waited for any longer; how many packets that loses.
+    pub(super) fn give_up(&mut self) -> u64 {
+        self.gaps.forget_before(u64::MAX)
     }
 
     /// Nothing before the first packet.
@@ -130,6 +135,8 @@ const ROUND: u64 = 1 << 16;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const ROUND_TRIP_US: u64 = 100_000;
 
     fn arrivals(sequences: &[u16]) -> Vec<Arrival> {
         let mut stream = Stream::new(Mending::Asks);
@@ -160,7 +167,7 @@ mod tests {
         stream.handle_packet(0, 1, Way::Stream);
         stream.handle_packet(0, 65_534, Way::Stream);
         let mut asked = Vec::new();
-        stream.handle_timeout(5_000, &mut asked);
+        stream.handle_timeout(0, ROUND_TRIP_US, &mut asked);
         assert_eq!(asked, [65_535, 0], "and what lies between is missing");
     }
 
@@ -169,7 +176,7 @@ mod tests {
         let mut stream = Stream::new(Mending::Asks);
         stream.handle_packet(0, 10, Way::Stream);
         stream.handle_packet(0, 12, Way::Stream);
-        assert_eq!(stream.handle_timeout(1_000_000, &mut Vec::new()).lost, 1);
+        assert_eq!(stream.handle_timeout(1_000_000, ROUND_TRIP_US, &mut Vec::new()), 1);
         assert_eq!(stream.handle_packet(1_000_001, 11, Way::Stream).1, Arrival::FilledTooLate);
         assert_eq!(stream.handle_packet(1_000_002, 11, Way::Stream).1, Arrival::Duplicate);
     }
@@ -180,8 +187,8 @@ mod tests {
         stream.handle_packet(0, 0, Way::Stream);
         stream.handle_packet(0, 2, Way::Stream);
         let (_, _, lost) = stream.handle_packet(0, 10_000, Way::Stream);
-        let aged = stream.handle_timeout(1_000_000, &mut Vec::new());
-        assert_eq!(lost + aged.lost, 1 + 9_997);
+        let given_up = stream.handle_timeout(1_000_000, ROUND_TRIP_US, &mut Vec::new());
+        assert_eq!(lost + given_up, 1 + 9_997);
         assert_eq!(stream.handle_packet(0, 1, Way::Stream).1, Arrival::Duplicate, "too old to be known");
     }
 

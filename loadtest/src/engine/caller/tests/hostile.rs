@@ -136,5 +136,22 @@ fn a_replayed_report_asks_for_nothing() {
     world.counts();
     world.caller.handle_datagram(world.now, &datagram, &mut world.workspace);
     let counts = world.counts();
-    assert_eq!((counts.key_frame_requests_received, counts.packets_strange), (0, 1));
+    assert_eq!((counts.key_frame_requests_received, counts.packets_strange), (0, 0));
+}
+
+#[test]
+fn a_server_that_repeats_itself_for_ever_takes_no_keys_away() {
+    let mut world = World::new(|now| plan(now, (1, 1)), Server::active(Profile::AeadAes128Gcm));
+    world.answer();
+    world.run(500);
+    let mut record = vec![22, 254, 253, 0, 1, 0, 0, 0, 0, 0, 9, 4, 0];
+    record.resize(13 + 1_024, 0);
+    for _ in 0..80 {
+        world.caller.handle_datagram(world.now, &record, &mut world.workspace);
+        world.run(1);
+    }
+    assert_eq!(world.notes, [Note::IceConnected, Note::DtlsConnected]);
+    world.caller.hang_up(&mut world.workspace);
+    world.exchange();
+    assert!(world.server.is_closed);
 }

@@ -60,6 +60,24 @@ fn a_missed_packet_is_sent_again_over_rtx_and_counted_apart() {
 }
 
 #[test]
+fn a_server_without_rtx_gets_nothing_again_and_nothing_is_counted_as_sent() {
+    let mut world = World::new(|now| plan(now, (0, 0)), Server::passive(Profile::AeadAes128Gcm));
+    let mut answer = world.server.answer(&world.caller.offer());
+    for section in &mut answer.medias {
+        section.payloads.retain(|payload| !payload.is("rtx"));
+    }
+    world.caller.handle_answer(world.now, &answer.to_string()).unwrap();
+    world.run(500);
+    let camera = camera_ssrc(&world);
+    let sequences = world.server.rtp.iter().map(|it| RtpView::parse(it).unwrap());
+    let sequence = sequences.rev().find(|it| it.ssrc() == camera).unwrap().sequence();
+    world.server.say_rtcp(|out| Nack::write_sequences(out, Ssrc(5), camera, &[sequence]));
+    world.exchange();
+    let counts = world.counts();
+    assert_eq!((counts.retransmissions_sent, counts.nacks_received), (0, 1));
+}
+
+#[test]
 fn a_request_for_a_key_frame_is_answered_with_one() {
     let mut world = World::joined();
     world.run(1_000);
