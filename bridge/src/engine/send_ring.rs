@@ -9,7 +9,7 @@
 //! ```
 //!
 //! A fan-out writes packet by packet, one datagram for each receiver; what leaves in one system call's message is one
-//! receiver's datagrams, packet after packet. So each receiver holds a [`Tail`], the place of its last datagram, and a new
+//! receiver's datagrams, packet after packet. So each receiver holds a `Tail`, the place of its last datagram, and a new
 //! one is linked behind that: a train costs no look-up and no sorting.
 //!
 //! Invariants: a train has one path; one receiver's datagrams leave in the order they were written, because a receiver
