@@ -22,7 +22,7 @@ pub(crate) struct SentPacket {
     pub age: Duration,
 }
 
-/// Eight bytes: a viewer of twenty pictures has ten thousand of them.
+/// Eight bytes: a viewer of twenty pictures has 6,400 of them.
 #[derive(Debug, Clone, Copy)]
 struct Entry {
     numbers: Numbers,
@@ -72,19 +72,23 @@ fn place(ext_seq: u64) -> usize {
     ext_seq as usize % PACKETS
 }
 
-/// 15 bits of the round: it comes again after 2^24 packets, when the ring has long been written over.
+/// 15 bits of the round: it comes again after ten million packets, when the ring has long been written over.
 fn tag(ext_seq: u64) -> u16 {
     (ext_seq / PACKETS as u64) as u16 & !UNUSED
 }
 
 const UNUSED: u16 = 1 << 15;
 
-/// As many as the source's cache holds of a full picture layer: what is older cannot be sent again anyway.
-const PACKETS: usize = 512;
+/// As many as the source's cache holds of a full picture layer, in packets of 1 KiB: what is older cannot be sent again
+/// anyway.
+const PACKETS: usize = 320;
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Takes the place of packet 5.
+    const NEXT: u64 = 5 + PACKETS as u64;
 
     #[test]
     fn only_what_was_sent_lately_is_known() {
@@ -98,10 +102,10 @@ mod tests {
         sent.note(start, 5, numbers);
         let expected = SentPacket { numbers, age: Duration::from_millis(30) };
         assert_eq!(sent.packet(later, 5), Some(expected));
-        assert_eq!((sent.packet(later, 4), sent.packet(later, 5 + 512)), (None, None));
+        assert_eq!((sent.packet(later, 4), sent.packet(later, NEXT)), (None, None));
         assert_eq!(size_of::<Entry>(), 8);
-        sent.note(later, 5 + 512, numbers);
+        sent.note(later, NEXT, numbers);
         assert_eq!(sent.packet(later, 5), None);
-        assert!(sent.covers(6, 5 + 512) && !sent.covers(5, 5 + 512) && !sent.covers(600, 5 + 512));
+        assert!(sent.covers(6, NEXT) && !sent.covers(5, NEXT) && !sent.covers(600, NEXT));
     }
 }
