@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+#[path = "../../bridge/tests/counting_allocator/mod.rs"]
 mod counting_allocator;
 mod world;
 

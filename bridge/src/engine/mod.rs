@@ -21,6 +21,7 @@
 
 pub mod bridge;
 mod cache;
+pub mod cascade;
 mod channel;
 mod codecs;
 mod conference;
@@ -54,6 +55,5 @@ mod speakers;
 pub mod stats;
 mod streams;
 mod timers;
-mod transport_cc;
 mod uplink;
 mod wishes;

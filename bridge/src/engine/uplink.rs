@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use slab::Slab;
 use wire::messages::media::Extension;
+use wire::rtcp::ArrivalRecorder;
 use wire::rtp::RtpView;
 use wire::rtp::extensions::{TransportSequence, parse_text};
 use wire::srtp::{Opener, ReplayWindow, SrtpError};
@@ -18,7 +19,6 @@ use super::reports::SenderClock;
 use super::rtx::receive_retransmission;
 use super::source::{Carried, Source};
 use super::streams::{Binding, STREAMS_MAX, StreamTable};
-use super::transport_cc::ArrivalRecorder;
 
 /// One browser's sending side.
 pub(crate) struct Uplink {

@@ -75,9 +75,9 @@ impl Failure {
         let problem: Problem = serde_json::from_slice(refusal.body).unwrap_or_default();
         let status = refusal.status;
         // A server's own word counts only when it is one we know: reasons are a small fixed set.
-        let known = KNOWN_PROBLEMS.iter().find(|known| **known == problem.error).copied();
+        let known = PROBLEMS.iter().find(|(id, _)| *id == problem.error);
         let (reason, is_final): (Cow<'static, str>, bool) = match (status, known) {
-            (_, Some(known)) => (known.into(), FINAL_PROBLEMS.contains(&known)),
+            (_, Some((id, is_final))) => ((*id).into(), *is_final),
             (401, _) => ("bad_token".into(), true),
             (403, _) => ("forbidden".into(), true),
             (404 | 410, _) => ("not_found".into(), true),
@@ -94,22 +94,10 @@ impl Failure {
 
     /// A refusal inside of an open line.
     pub(crate) fn of_fault(id: ErrorId, message: &str) -> Self {
-        let reason = match id {
-            ErrorId::BadMessage => "bad_message",
-            ErrorId::BadOrder => "bad_order",
-            ErrorId::BadConference => "bad_conference",
-            ErrorId::BadName => "bad_name",
-            ErrorId::TooLong => "too_long",
-            ErrorId::BadSdp => "bad_sdp",
-            ErrorId::NotAssigned => "not_assigned",
-            ErrorId::Unavailable => "unavailable",
-            ErrorId::ConferenceFull => "conference_full",
-            ErrorId::RateLimited => "rate_limited",
-            ErrorId::BadResume => "bad_resume",
-            ErrorId::BadToken => "bad_token",
-        };
-        let line = format!("signaling refused: {message}{}", advice(reason));
-        Self { is_final: FINAL_PROBLEMS.contains(&reason), ..Self::passing(reason, line) }
+        let reason = id.to_string();
+        let is_final = PROBLEMS.contains(&(reason.as_str(), true));
+        let line = one_line(&format!("signaling refused: {message}{}", advice(&reason)));
+        Self { reason: reason.into(), line, is_final, wait_min: Duration::ZERO }
     }
 
     /// What the HTTP client says, with the innermost cause, which is the one that helps.
@@ -178,35 +166,22 @@ const RETRY_AFTER_S_MAX: u64 = 3_600;
 const EMFILE: i32 = 24;
 const ENFILE: i32 = 23;
 
-/// Ids of `error` bodies that are counted as they are.
-const KNOWN_PROBLEMS: [&str; 14] = [
-    "bad_conference",
-    "bad_name",
-    "bad_sdp",
-    "bad_subprotocol",
-    "bad_token",
-    "conference_full",
-    "foreign_host",
-    "foreign_origin",
-    "full",
-    "not_found",
-    "rate_limited",
-    "stopping",
-    "unavailable",
-    "upgrade_required",
-];
-/// Of these, those that stay.
-const FINAL_PROBLEMS: [&str; 10] = [
-    "bad_conference",
-    "bad_name",
-    "bad_sdp",
-    "bad_subprotocol",
-    "bad_token",
-    "conference_full",
-    "foreign_host",
-    "foreign_origin",
-    "not_found",
-    "upgrade_required",
+/// Ids of `error` bodies that are counted as they are, and whether asking again would meet the same.
+const PROBLEMS: [(&str, bool); 14] = [
+    ("bad_conference", true),
+    ("bad_name", true),
+    ("bad_sdp", true),
+    ("bad_subprotocol", true),
+    ("bad_token", true),
+    ("conference_full", true),
+    ("foreign_host", true),
+    ("foreign_origin", true),
+    ("full", false),
+    ("not_found", true),
+    ("rate_limited", false),
+    ("stopping", false),
+    ("unavailable", false),
+    ("upgrade_required", true),
 ];
 
 #[cfg(test)]

@@ -2,9 +2,9 @@
 //!
 //! ```text
 //! handle_datagram ─► STUN: ice ── connected ─► dtls ── keys ─► Protection
-//!                    SRTP ─► Protection::open ─► Viewer        (arrival ─► Arrivals)
+//!                    SRTP ─► Protection::open ─► Viewer        (arrival ─► ArrivalRecorder)
 //!                    SRTCP ─► Protection::open ─► NACK, PLI, FIR ─► Publisher ─► Outgoing ─► Workspace.transmits
-//! handle_timeout ──► ice, dtls, Publisher (media), Viewer (reports, requests), Arrivals (feedback), sender reports
+//! handle_timeout ──► ice, dtls, Publisher (media), Viewer (reports, requests), ArrivalRecorder (feedback), sender reports
 //! ```
 //!
 //! Invariants: media is sent and opened only under keys of a certificate whose fingerprint the answer named; nothing that
@@ -23,8 +23,9 @@ use std::time::{Duration, Instant};
 
 use wire::datagram::{DatagramKind, classify};
 use wire::messages::media::Fingerprint;
-use wire::rtp::RtpView;
+use wire::rtcp::ArrivalRecorder;
 use wire::rtp::extensions::TransportSequence;
+use wire::rtp::{RtpView, Ssrc};
 use wire::srtp::SrtpError;
 
 use self::outgoing::Outgoing;
@@ -38,7 +39,6 @@ use super::receive::Viewer;
 use super::results::Results;
 use super::sdp::{Description, read_answer, write_offer};
 use super::send::Publisher;
-use super::transport_cc::Arrivals;
 
 /// One light caller.
 pub struct Caller {
@@ -59,7 +59,9 @@ pub struct Caller {
     /// Of packets in slots, as the answer says.
     mid_id: Option<u8>,
     transport_cc_id: Option<u8>,
-    arrivals: Arrivals,
+    arrivals: ArrivalRecorder,
+    /// The stream heard last, for the feedback on the whole transport.
+    heard: Ssrc,
     next_report: Option<Instant>,
     counts: Counts,
 }
@@ -103,7 +105,8 @@ impl Caller {
             opening,
             mid_id: None,
             transport_cc_id: None,
-            arrivals: Arrivals::new(now),
+            arrivals: ArrivalRecorder::new(now),
+            heard: Ssrc(0),
             next_report: None,
             counts: Counts::default(),
             plan,
@@ -254,7 +257,8 @@ impl Caller {
     fn note_arrival(&mut self, now: Instant, packet: &RtpView<'_>) {
         let value = self.transport_cc_id.and_then(|id| packet.extension(id));
         if let Some(TransportSequence(sequence)) = value.and_then(TransportSequence::parse) {
-            self.arrivals.take(now, packet.ssrc(), sequence);
+            self.heard = packet.ssrc();
+            self.arrivals.handle_packet(now, sequence);
         }
     }
 

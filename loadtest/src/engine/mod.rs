@@ -7,7 +7,7 @@
 //!   datagram ─► [link] ─► [turn] ─► caller ─┬─ STUN ── ice ── connected ──┐
 //!                                           ├─ DTLS ── dtls ◄─────────────┘ ── keys
 //!                                           ├─ SRTP ── open ── receive::Viewer ── stamp ── counts, delays
-//!                                           │            └──── transport_cc (arrivals)
+//!                                           │            └──── arrivals
 //!                                           └─ SRTCP ─ NACK, PLI, FIR ──► send::Publisher
 //!   now ────────────────────────► caller ───── send::Publisher ── seal ──► Workspace.transmits ─► [turn] ─► [link]
 //! ```
@@ -41,5 +41,4 @@ pub mod results;
 mod sdp;
 pub mod send;
 pub mod stamp;
-mod transport_cc;
 pub mod turn;

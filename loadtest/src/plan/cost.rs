@@ -53,10 +53,10 @@ impl Check {
 }
 
 /// Extra runs that a model needs to tell its terms apart: in one scenario every burst is about as large as every other,
-/// and nobody joins while it is measured. Each kind is run twice; the second is held out.
+/// and nobody joins while it is measured. Each kind is run at the level, at half of it, and between: the third is held out.
 pub(super) fn calibrate(levels: &mut Levels<'_>, level: u32) -> Result<(), Stop> {
-    let half = (level / 2).max(1);
-    for (at, churn) in [(level, CHURN_PERCENT), (half, CHURN_PERCENT / 2.0)] {
+    for share in [1.0, 0.5, 0.75] {
+        let (at, churn) = (((f64::from(level) * share) as u32).max(1), CHURN_PERCENT * share);
         let scenario = levels.scenario_at(at);
         let voices = without_pictures(&scenario);
         if let Some(voices) = &voices {
@@ -115,7 +115,7 @@ pub(super) fn fit(runs: &[RunFound]) -> Result<CostModel, String> {
         return Err("no server told its processor time and its packets".to_owned());
     }
     let (held_out, fitted): (Vec<_>, Vec<_>) =
-        usable.iter().enumerate().partition(|&(index, run)| is_held_out(&usable[..index], run));
+        usable.iter().enumerate().partition(|&(index, run)| is_held_out(&usable[..index], run.kind));
     if fitted.len() < FITTED_MIN || held_out.is_empty() {
         return Err(format!("{} usable runs are too few to fit and check a model", usable.len()));
     }
@@ -151,13 +151,9 @@ fn is_usable(run: &RunFound) -> bool {
         && run.processor_s.is_some_and(|used| used > 0.0)
 }
 
-/// Every third run at a level, every second one of the others; decided by what came before, never by what was found.
-fn is_held_out(before: &[&RunFound], run: &RunFound) -> bool {
-    let earlier = before.iter().filter(|other| other.kind == run.kind).count();
-    match run.kind {
-        RunKind::Level => earlier % 3 == 2,
-        RunKind::Voices | RunKind::LonePictures | RunKind::Churn => earlier % 2 == 1,
-    }
+/// Every third run of a kind; decided by what came before, never by what was found.
+fn is_held_out(before: &[&RunFound], kind: RunKind) -> bool {
+    before.iter().filter(|other| other.kind == kind).count() % 3 == 2
 }
 
 fn terms(run: &RunFound) -> [f64; TERMS] {

@@ -1,6 +1,6 @@
 //! How many callers a scenario has, and who they are.
 
-use super::{CallersByGroup, Group, PerConference, Scenario};
+use super::{Group, PerConference, Scenario};
 
 impl Scenario {
     /// The same scenario without tokens, passwords and shared secrets, for reports.
@@ -17,16 +17,7 @@ impl Scenario {
 
     /// Callers of all conferences.
     pub fn callers(&self) -> u32 {
-        self.callers_by_group().values().fold(0, |sum, callers| sum.saturating_add(*callers))
-    }
-
-    /// Callers of all conferences, by group; groups of one name together.
-    pub fn callers_by_group(&self) -> CallersByGroup {
-        let mut callers = CallersByGroup::new();
-        for group in &self.groups {
-            *callers.entry(group.name.clone()).or_default() += group.callers(self.conferences);
-        }
-        callers
+        self.groups.iter().fold(0, |sum, group| sum.saturating_add(group.callers(self.conferences)))
     }
 }
 
@@ -72,9 +63,10 @@ mod tests {
 
     #[test]
     fn callers_are_counted_over_conferences_that_differ() {
-        let callers = webinar().callers_by_group();
-        assert_eq!((callers["speaker"], callers["audience"]), (4, 10 + 3 + 10));
-        assert_eq!(webinar().callers(), 27);
+        let webinar = webinar();
+        let [speaker, audience] = &webinar.groups[..] else { unreachable!() };
+        assert_eq!((speaker.callers(4), audience.callers(4)), (4, 10 + 3 + 10));
+        assert_eq!(webinar.callers(), 27);
     }
 
     #[test]

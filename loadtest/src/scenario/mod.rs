@@ -11,8 +11,6 @@ pub use self::bundled::BUNDLED;
 pub use self::check::Refusal;
 pub use self::load::{ScenarioError, load, parse};
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
 
 /// A whole scenario.
@@ -309,6 +307,3 @@ pub struct Thresholds {
     /// Busiest worker of any server, in its busiest second, 0.0 to 1.0.
     pub busy_max: Option<f64>,
 }
-
-/// Callers of one run by group name.
-pub type CallersByGroup = BTreeMap<String, u32>;

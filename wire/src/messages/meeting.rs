@@ -1,6 +1,8 @@
 //! Browser ↔ signaling, over `GET /ws?conference=<name>` (`passerelle.v1`). The browser always offers, the server always
 //! answers: no glare. State is a snapshot, then numbered deltas, batched every 250 ms.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use super::ids::EndpointId;
@@ -254,6 +256,13 @@ pub enum ErrorId {
     BadResume,
     /// The token is missing, expired or for something else.
     BadToken,
+}
+
+impl fmt::Display for ErrorId {
+    /// As on the wire.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.serialize(f)
+    }
 }
 
 /// Why the server ends a connection.

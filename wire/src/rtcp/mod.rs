@@ -33,7 +33,9 @@ pub use remb::Remb;
 pub use report_block::ReportBlock;
 pub use sender_report::SenderReport;
 pub use source_description::{Items, SourceDescription};
-pub use transport_feedback::{Arrival, FeedbackTarget, Received, TICK_US, TransportFeedback};
+pub use transport_feedback::{
+    Arrival, ArrivalRecorder, FeedbackTarget, Received, TICK_US, TransportFeedback,
+};
 
 use crate::rtp::Ssrc;
 

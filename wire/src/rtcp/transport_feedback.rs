@@ -11,8 +11,10 @@
 use super::{Raw, split_u32};
 use crate::rtp::Ssrc;
 
+mod recorder;
 mod write;
 
+pub use recorder::ArrivalRecorder;
 pub use write::FeedbackTarget;
 
 /// The feedback format.

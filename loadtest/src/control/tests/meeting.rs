@@ -40,15 +40,11 @@ async fn a_moved_conference_is_offered_to_anew_and_is_no_second_join() {
     let control = control(&signaling.url(), 20.0, |_| ());
     let mut caller = Caller::start(&control, Seat { channel: false, ..seat(Entry::Meeting) });
     let mut line = signaling.take_in(2).await;
-    caller.offered().await;
-    line.answer().await;
-    caller.until("media", |standing| standing.up == 1).await;
+    caller.connect(&mut line).await;
     line.say(&json!({"type": "assigned", "ice_servers": [], "reason": "started", "epoch": 1})).await;
     for (reason, epoch) in [("moved", 2), ("drained", 3)] {
         line.say(&json!({"type": "assigned", "ice_servers": [], "reason": reason, "epoch": epoch})).await;
-        caller.offered().await;
-        line.answer().await;
-        caller.until("media", |standing| standing.up == 1).await;
+        caller.connect(&mut line).await;
     }
     assert!(caller.offers.try_recv().is_err(), "a repeated `started` finds what it started");
     let ledger = caller.leave().await;
@@ -61,14 +57,10 @@ async fn a_lost_path_is_down_until_there_is_another() {
     let control = control(&signaling.url(), 20.0, |_| ());
     let mut caller = Caller::start(&control, Seat { channel: false, ..seat(Entry::Meeting) });
     let mut line = signaling.take_in(2).await;
-    caller.offered().await;
-    line.answer().await;
-    caller.until("media", |standing| standing.up == 1).await;
+    caller.connect(&mut line).await;
     caller.notes.send(Note::PathLost).unwrap();
     caller.until("the loss", |standing| standing.up == 0).await;
-    caller.offered().await;
-    line.answer().await;
-    caller.until("media again", |standing| standing.up == 1).await;
+    caller.connect(&mut line).await;
     assert_eq!(caller.leave().await.standing().lost, 0);
 }
 
@@ -78,9 +70,7 @@ async fn a_broken_line_is_resumed_while_the_media_goes_on() {
     let control = control(&signaling.url(), 20.0, |_| ());
     let mut caller = Caller::start(&control, Seat { channel: false, ..seat(Entry::Meeting) });
     let mut line = signaling.take_in(2).await;
-    caller.offered().await;
-    line.answer().await;
-    caller.until("media", |standing| standing.up == 1).await;
+    caller.connect(&mut line).await;
     drop(line);
     let mut line = signaling.accept().await;
     assert_eq!(line.hear().await["resume"], "secret");
@@ -107,9 +97,7 @@ async fn who_is_alone_waits_without_failing_and_does_not_count_the_time() {
     tokio::time::sleep(Duration::from_millis(2_200)).await;
     assert_eq!(caller.ledger.standing().joining, 1);
     line.say(&json!({"type": "assigned", "ice_servers": [], "reason": "started", "epoch": 1})).await;
-    caller.offered().await;
-    line.answer().await;
-    caller.until("media", |standing| standing.up == 1).await;
+    caller.connect(&mut line).await;
     let total = caller.leave().await.joins().total;
     assert!(total.max() < 2_200_000, "{} us", total.max());
 }

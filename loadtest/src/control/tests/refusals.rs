@@ -140,9 +140,7 @@ async fn a_server_that_dies_leaves_callers_that_try_and_can_leave() {
     let mut signaling = Signaling::start().await;
     let mut caller = Caller::start(&control(&signaling.url(), 20.0, |_| ()), seat(Entry::Meeting));
     let mut line = signaling.take_in(2).await;
-    caller.offered().await;
-    line.answer().await;
-    caller.until("media", |standing| standing.up == 1).await;
+    caller.connect(&mut line).await;
     drop((line, signaling));
     let ledger = soon("the leaving", caller.leave()).await;
     assert_eq!((ledger.standing().failed, ledger.standing().lost), (0, 0));
@@ -153,9 +151,7 @@ async fn a_caller_that_is_replaced_is_lost_and_not_failed() {
     let mut signaling = Signaling::start().await;
     let mut caller = Caller::start(&control(&signaling.url(), 20.0, |_| ()), seat(Entry::Meeting));
     let mut line = signaling.take_in(2).await;
-    caller.offered().await;
-    line.answer().await;
-    caller.until("media", |standing| standing.up == 1).await;
+    caller.connect(&mut line).await;
     line.say(&json!({"type": "bye", "reason": "replaced"})).await;
     let ledger = caller.end().await;
     assert_eq!((ledger.standing().failed, ledger.standing().lost), (0, 1));

@@ -103,6 +103,13 @@ impl Caller {
         until(what, || is_so(&self.ledger.standing())).await;
     }
 
+    /// Offers, is answered, and has media.
+    pub(super) async fn connect(&mut self, line: &mut End) {
+        self.offered().await;
+        line.answer().await;
+        self.until("media", |standing| standing.up == 1).await;
+    }
+
     /// The slots of the next offer.
     pub(super) async fn offered(&mut self) -> SlotCounts {
         soon("an offer", self.offers.recv()).await.unwrap()

@@ -1,6 +1,6 @@
 //! A connected UDP socket: batches in with GRO and the kernel's arrival times, equal runs out with GSO.
 
-use std::io::{ErrorKind, IoSliceMut};
+use std::io::{self, ErrorKind, IoSliceMut};
 use std::net::SocketAddr;
 use std::time::Instant;
 
@@ -107,7 +107,7 @@ impl UdpLeg {
         let mut unsent = 0;
         for (run, each) in transmits.runs(self.state.max_gso_segments(), RUN_BYTES_MAX) {
             if run.len() == each {
-                unsent += u64::from(self.socket.send(run).is_err());
+                unsent += u64::from(is_unsent(&self.socket.send(run)));
                 continue;
             }
             let transmit = Transmit {
@@ -120,11 +120,16 @@ impl UdpLeg {
             if self.state.try_send(UdpSockRef::from(&self.socket), &transmit).is_err() {
                 // A device without GSO, or an ICMP answer that was in the way: one by one, once more.
                 unsent +=
-                    run.chunks(each).filter(|datagram| self.socket.send(datagram).is_err()).count() as u64;
+                    run.chunks(each).filter(|datagram| is_unsent(&self.socket.send(datagram))).count() as u64;
             }
         }
         unsent
     }
+}
+
+/// A refusal is the answer to something sent before: nobody listens there, which is the server's end and not ours.
+fn is_unsent(sent: &io::Result<usize>) -> bool {
+    sent.as_ref().is_err_and(|error| error.kind() != ErrorKind::ConnectionRefused)
 }
 
 /// What one call may bring: a caller's frame is one GRO message, seldom two.

@@ -80,8 +80,9 @@ impl Caller {
             self.next_report = Some(now + REPORT_INTERVAL);
             self.publisher.write_sender_reports(now, rtcp);
         }
-        if is_due(self.arrivals.next_timeout(), now) {
-            self.counts.feedback_sent += self.arrivals.write_due(now, reporter_ssrc(self.plan.number), rtcp);
+        let reporter = reporter_ssrc(self.plan.number);
+        while self.arrivals.feedback(now, reporter, self.heard, rtcp) {
+            self.counts.feedback_sent += 1;
         }
         if !rtcp.is_empty() {
             protection.seal_rtcp(rtcp, &mut workspace.transmits);

@@ -1,17 +1,17 @@
-//! When the packets of one endpoint arrived, and the feedback that tells it
-//! (draft-holmer-rmcat-transport-wide-cc-extensions-01). The endpoint's congestion control works on nothing else.
+//! When the packets of one transport arrived, and the feedback that tells their sender
+//! (draft-holmer-rmcat-transport-wide-cc-extensions-01). The sender's congestion control works on nothing else.
 //!
 //! Invariants: at most `ARRIVALS_MAX` arrivals wait to be told, none longer than `INTERVAL`. Every number between two
 //! told arrivals is told as well, as missing; to show such a hole, the arrival before it is told a second time.
 
 use std::time::{Duration, Instant};
 
-use wire::rtcp::{Arrival, FeedbackTarget, TransportFeedback};
-use wire::rtp::{SequenceExtender, Ssrc};
+use super::{Arrival, FeedbackTarget, TransportFeedback};
+use crate::rtp::{SequenceExtender, Ssrc};
 
-/// The arrivals of one endpoint's transport.
+/// The arrivals of one transport.
 #[derive(Debug)]
-pub(crate) struct ArrivalRecorder {
+pub struct ArrivalRecorder {
     started: Instant,
     extender: SequenceExtender,
     /// Not yet told, ascending, without duplicates.
@@ -30,19 +30,26 @@ struct Noted {
 
 impl ArrivalRecorder {
     /// Nothing has arrived. Arrival times count from `now`.
-    pub(crate) fn new(now: Instant) -> Self {
+    pub fn new(now: Instant) -> Self {
         let (extender, waiting) = (SequenceExtender::new(), Vec::new());
         Self { started: now, extender, waiting, told: None, due: None, feedback_count: 0 }
     }
 
     /// Notes the arrival of the packet with this transport-wide number. Beyond `ARRIVALS_MAX` it is not noted, which
     /// looks like loss to a sender that is far too fast.
-    pub(crate) fn handle_packet(&mut self, now: Instant, sequence: u16) {
+    pub fn handle_packet(&mut self, now: Instant, sequence: u16) {
         if self.waiting.len() == ARRIVALS_MAX {
             return;
         }
         let ext_seq = self.extender.extend(sequence);
-        let Err(place) = self.waiting.binary_search_by_key(&ext_seq, |noted| noted.ext_seq) else { return };
+        // Nearly every packet comes behind all others. A number that waits already was used twice: the first arrival counts.
+        let place = match self.waiting.last() {
+            Some(last) if last.ext_seq >= ext_seq => {
+                self.waiting.binary_search_by_key(&ext_seq, |noted| noted.ext_seq)
+            }
+            _ => Err(self.waiting.len()),
+        };
+        let Err(place) = place else { return };
         let at_us = now.saturating_duration_since(self.started).as_micros() as i64;
         self.waiting.insert(place, Noted { ext_seq, at_us });
         self.due.get_or_insert(now + INTERVAL);
@@ -52,8 +59,8 @@ impl ArrivalRecorder {
     }
 
     /// Appends one feedback packet to `out` if one is due. Call it until it is false: each packet fits a datagram of its
-    /// own. `sender` is who reports, `media` any stream of the endpoint.
-    pub(crate) fn feedback(&mut self, now: Instant, sender: Ssrc, media: Ssrc, out: &mut Vec<u8>) -> bool {
+    /// own. `sender` is who reports, `media` any stream of the transport.
+    pub fn feedback(&mut self, now: Instant, sender: Ssrc, media: Ssrc, out: &mut Vec<u8>) -> bool {
         if self.due.is_none_or(|due| now < due) {
             return false;
         }
@@ -79,7 +86,7 @@ impl ArrivalRecorder {
     }
 
     /// When feedback is due. A peek.
-    pub(crate) fn next_timeout(&self) -> Option<Instant> {
+    pub fn next_timeout(&self) -> Option<Instant> {
         self.due
     }
 
@@ -96,7 +103,7 @@ impl ArrivalRecorder {
         let first = self.waiting.first()?;
         self.told.filter(|told| {
             let missing = first.ext_seq.saturating_sub(told.ext_seq + 1);
-            (1..=HOLE_MAX).contains(&missing) && first.at_us - told.at_us < HOLE_US_MAX
+            (1..=HOLE_MAX).contains(&missing) && first.at_us.abs_diff(told.at_us) < HOLE_US_MAX
         })
     }
 }
@@ -110,7 +117,7 @@ impl Noted {
 /// Ten reports a second are what senders expect; more cost bandwidth, fewer blind them.
 const INTERVAL: Duration = Duration::from_millis(100);
 
-/// 5,000 packets a second: more than any browser sends.
+/// 5,000 packets a second: more than any browser sends, or a bridge sends it.
 const ARRIVALS_MAX: usize = 512;
 
 /// Even with a hole between any two of them, this many fit a datagram.
@@ -119,15 +126,14 @@ const PACKET_ARRIVALS_MAX: usize = 128;
 /// A longer hole is a sender that jumped, or an outage it knows about.
 const HOLE_MAX: u64 = 1_000;
 
-/// An arrival can be told at most 8.19 s after the one before it.
-const HOLE_US_MAX: i64 = 8_000_000;
+/// An arrival can be told at most 8.19 s after the one before it, or before it.
+const HOLE_US_MAX: u64 = 8_000_000;
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-    use wire::rtcp::{Packet, packets};
-
     use super::*;
+    use crate::rtcp::{Packet, packets};
+    use proptest::prelude::*;
 
     /// A packet's first number, how many numbers it is about, and (number, ms) of each arrival.
     type Told = (u16, u16, Vec<(u16, i64)>);
@@ -240,6 +246,24 @@ mod tests {
     }
 
     #[test]
+    fn a_packet_that_was_overtaken_by_seconds_takes_none_with_it() {
+        let mut world = World::new();
+        world.arrive(0, 6);
+        world.arrive(8_200, 4);
+        let told: Vec<_> = world.feedback(8_200).into_iter().map(|(_, _, arrivals)| arrivals).collect();
+        assert_eq!(told, [vec![(4, 8_200)], vec![(6, 0)]]);
+    }
+
+    #[test]
+    fn a_number_used_twice_is_told_once() {
+        let mut world = World::new();
+        for sequence in [5, 5, 6, 5] {
+            world.arrive(0, sequence);
+        }
+        assert_eq!(world.feedback(100), [(5, 2, vec![(5, 0), (6, 0)])]);
+    }
+
+    #[test]
     fn a_flood_makes_feedback_due_at_once_and_takes_no_more_memory() {
         let mut world = World::new();
         for sequence in 0..60_000 {
@@ -253,15 +277,15 @@ mod tests {
     proptest! {
         #[test]
         fn whatever_arrives_is_told_and_nothing_else(
-            steps in prop::collection::vec((any::<u16>(), 0_u64..200, 0_u8..4), 1..200),
+            steps in prop::collection::vec((any::<u16>(), 0_u64..9_000, 0_u8..5), 1..200),
         ) {
             let (mut world, mut ms, mut sequence) = (World::new(), 0, 100_u16);
             let (mut arrived, mut told) = (std::collections::BTreeSet::new(), std::collections::BTreeSet::new());
             for (number, wait, kind) in steps {
-                ms += wait;
+                ms += if kind == 1 { wait } else { wait % 200 };
                 sequence = match kind {
                     0 => number,
-                    1 => sequence.wrapping_sub(number % 8),
+                    1 | 2 => sequence.wrapping_sub(number % 8),
                     _ => sequence.wrapping_add(number % 8),
                 };
                 world.arrive(ms, sequence);
