@@ -52,7 +52,7 @@ pub(crate) async fn open(
     Parts { headers, uri, .. }: Parts,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Response {
-    if !public.gate.is_our_page(&headers) {
+    if !public.gate.is_our_page(&remote, &headers) {
         return Problem::FOREIGN_ORIGIN.into_response();
     }
     let Ok(Path((bridge, conference, endpoint))) = path else { return Problem::NOT_FOUND.into_response() };

@@ -5,9 +5,11 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use axum::http::uri::Scheme;
 use axum::http::{HeaderMap, Uri, header};
 
 use crate::engine::limits::{Rate, TokenBucket};
+use crate::listener::Remote;
 use crate::settings::SignalingSettings;
 
 /// Addresses whose joins are remembered. When so many are busy at once, the oldest knowledge is worth least.
@@ -103,19 +105,22 @@ impl Gate {
     }
 
     /// Browsers name the page that opens a socket; a page of another site must not act with our visitor's address.
-    /// Programs that are no browsers name none.
-    pub(crate) fn is_our_page(&self, headers: &HeaderMap) -> bool {
+    /// Programs that are no browsers name none. Where we have TLS ourselves, a page without it may be anybody's who sits
+    /// between; where a proxy has it for us, we cannot know.
+    pub(crate) fn is_our_page(&self, remote: &Remote, headers: &HeaderMap) -> bool {
         let Some(origin) = headers.get(header::ORIGIN) else { return true };
         let Ok(origin) = origin.to_str() else { return false };
         if self.allowed_origins.iter().any(|allowed| allowed.eq_ignore_ascii_case(origin)) {
             return true;
         }
-        let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
-        let authority = origin.parse::<Uri>().ok().and_then(|uri| uri.authority().cloned());
-        match (authority, host) {
-            (Some(authority), Some(host)) => authority.as_str().eq_ignore_ascii_case(host),
-            _ => false,
+        let (Ok(origin), Some(host)) = (origin.parse::<Uri>(), headers.get(header::HOST)) else {
+            return false;
+        };
+        if remote.is_secure && origin.scheme() != Some(&Scheme::HTTPS) {
+            return false;
         }
+        let (Some(authority), Ok(host)) = (origin.authority(), host.to_str()) else { return false };
+        authority.as_str().eq_ignore_ascii_case(host)
     }
 
     fn is_limited(&self, address: IpAddr) -> bool {
@@ -159,6 +164,10 @@ mod tests {
         let mut settings = SignalingSettings::default();
         change(&mut settings);
         Arc::new(Gate::new(&settings))
+    }
+
+    fn remote(is_secure: bool) -> Remote {
+        Remote { address: "192.0.2.1:4000".parse().unwrap(), is_secure, seat: Arc::default() }
     }
 
     fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
@@ -221,8 +230,10 @@ mod tests {
     #[test]
     fn pages_of_other_sites_are_told_apart() {
         let gate = gate(|it| it.allowed_origins = vec!["https://app.example".to_owned()]);
-        let ours =
-            |origin: &str| gate.is_our_page(&headers(&[("host", "meet.example:8000"), ("origin", origin)]));
+        let ours = |origin: &str| {
+            let headers = headers(&[("host", "meet.example:8000"), ("origin", origin)]);
+            gate.is_our_page(&remote(false), &headers)
+        };
         assert!(
             ours("http://meet.example:8000")
                 && ours("https://MEET.example:8000")
@@ -233,6 +244,19 @@ mod tests {
         {
             assert!(!ours(foreign), "{foreign}");
         }
-        assert!(gate.is_our_page(&headers(&[("host", "meet.example")])), "not a browser");
+        assert!(gate.is_our_page(&remote(false), &headers(&[("host", "meet.example")])), "not a browser");
+    }
+
+    #[test]
+    fn over_tls_a_page_without_it_is_not_ours() {
+        let gate = gate(|it| it.allowed_origins = vec!["http://app.example".to_owned()]);
+        let ours = |origin: &str| {
+            gate.is_our_page(&remote(true), &headers(&[("host", "meet.example"), ("origin", origin)]))
+        };
+        assert!(ours("https://meet.example") && ours("http://app.example"), "what is allowed is allowed");
+        for foreign in ["http://meet.example", "https://evil.example", "https://meet.example:444", "null"] {
+            assert!(!ours(foreign), "{foreign}");
+        }
+        assert!(gate.is_our_page(&remote(true), &headers(&[("host", "meet.example")])), "not a browser");
     }
 }

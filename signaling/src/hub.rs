@@ -15,15 +15,17 @@ use std::time::Instant;
 
 use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{info, warn};
-use wire::messages::ids::BridgeId;
+use wire::messages::ids::{BridgeId, EndpointId};
 use wire::messages::link::{Command, FromBridge};
 use wire::messages::meeting::{ByeReason, Request, Update};
 
 use crate::engine::Focus;
 use crate::engine::ports::{
-    ConferenceName, ConnectionId, FocusSettings, HttpAnswer, HttpId, HttpRequest, LinkFault, LinkId, Output,
+    Assigned, ConferenceName, ConnectionId, FocusSettings, HttpAnswer, HttpId, HttpRequest, LinkFault,
+    LinkId, Output,
 };
 use crate::outbox::{Close, Outbox};
+use crate::relays::Relays;
 
 /// Inputs that wait for the engine; each is handled in microseconds.
 const INPUTS_MAX: usize = 4096;
@@ -70,11 +72,13 @@ impl Hub {
     /// Starts the engine's task. It ends when `stop` changes, after everybody was told.
     pub(crate) fn start(
         settings: FocusSettings,
+        relays: Option<Arc<Relays>>,
         stop: watch::Receiver<bool>,
     ) -> (Self, tokio::task::JoinHandle<()>) {
         let (inputs, receiver) = mpsc::channel(INPUTS_MAX);
         let runner = Runner {
             focus: Focus::new(settings),
+            relays,
             connections: HashMap::new(),
             links: HashMap::new(),
             requests: HashMap::new(),
@@ -154,6 +158,8 @@ impl Hub {
 /// The engine and the ways out of it.
 struct Runner {
     focus: Focus,
+    /// None: `assigned` names no relay.
+    relays: Option<Arc<Relays>>,
     /// By connection.
     connections: HashMap<ConnectionId, Outbox>,
     /// By link.
@@ -228,6 +234,7 @@ impl Runner {
             match output {
                 Output::Send(id, update) => self.send(now, &[id], &update),
                 Output::SendAll(ids, update) => self.send(now, &ids, &update),
+                Output::Assign(browsers, assigned) => self.assign(now, &browsers, &assigned),
                 Output::Close(id, reason) => {
                     if let Some(outbox) = self.connections.remove(&id) {
                         outbox.close(close_of(reason));
@@ -247,6 +254,19 @@ impl Runner {
                     }
                 }
             }
+        }
+    }
+
+    /// Everybody's `assigned` is its own where there are relays: credentials of one are never written to another.
+    fn assign(&mut self, now: Instant, browsers: &[(ConnectionId, EndpointId)], assigned: &Assigned) {
+        let Assigned { bridge, reason, epoch } = assigned;
+        let update = |ice_servers| Update::Assigned { ice_servers, reason: *reason, epoch: *epoch };
+        let Some(relays) = self.relays.clone() else {
+            let ids: Vec<ConnectionId> = browsers.iter().map(|(id, _)| *id).collect();
+            return self.send(now, &ids, &update(Vec::new()));
+        };
+        for (id, who) in browsers {
+            self.send(now, &[*id], &update(relays.ice_servers(who, bridge)));
         }
     }
 

@@ -1,5 +1,6 @@
 //! `/bridge-link`: a bridge's WebSocket. Whoever shows the key may dial; without a key only programs on this machine may.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use axum::Extension;
@@ -46,8 +47,9 @@ pub(crate) async fn open(
     if upgrade.selected_protocol().is_none() {
         return Problem::WRONG_SUBPROTOCOL.into_response();
     }
+    let bridge = public.gate.client_of(remote.address, &headers);
     socket::limited(upgrade, MESSAGE_BYTES_MAX).on_upgrade(move |mut socket| async move {
-        let end = run(&public.hub, &mut socket).await;
+        let end = run(&public.hub, &mut socket, bridge).await;
         socket::close(socket, end).await;
         drop(remote);
     })
@@ -65,14 +67,19 @@ fn is_authorized(public: &Public, remote: &Remote, headers: &HeaderMap) -> bool 
     key.is_some_and(|key| public.link_key.matches(key))
 }
 
-async fn run(hub: &Hub, socket: &mut WebSocket) -> End {
+async fn run(hub: &Hub, socket: &mut WebSocket, bridge: IpAddr) -> End {
     let Some((link, queue)) = hub.open_link().await else { return End::ours(1012, "stopping") };
-    let end = serve(hub, socket, link, queue).await;
+    let end = serve(hub, socket, (link, queue), bridge).await;
     hub.close_link(link).await;
     end
 }
 
-async fn serve(hub: &Hub, socket: &mut WebSocket, link: LinkId, mut queue: LinkQueue) -> End {
+async fn serve(
+    hub: &Hub,
+    socket: &mut WebSocket,
+    (link, mut queue): (LinkId, LinkQueue),
+    bridge: IpAddr,
+) -> End {
     let mut unreadable = 0;
     loop {
         let message = tokio::select! {
@@ -99,7 +106,7 @@ async fn serve(hub: &Hub, socket: &mut WebSocket, link: LinkId, mut queue: LinkQ
             Ok(Some(Ok(Message::Ping(_) | Message::Pong(_)))) => continue,
         };
         match parse_json::<FromBridge>(&text) {
-            Ok(message) => hub.bridge(link, message).await,
+            Ok(message) => hub.bridge(link, as_seen_from_here(message, bridge)).await,
             Err(error) => {
                 unreadable += 1;
                 if unreadable > UNREADABLE_MAX {
@@ -111,14 +118,51 @@ async fn serve(hub: &Hub, socket: &mut WebSocket, link: LinkId, mut queue: LinkQ
     }
 }
 
+/// Loopback is whoever says it: a bridge on another machine does not mean our relays' hosts, and could not be let have
+/// them either.
+fn as_seen_from_here(mut message: FromBridge, bridge: IpAddr) -> FromBridge {
+    if let FromBridge::Hello(hello) = &mut message
+        && !bridge.is_loopback()
+    {
+        hello.media.retain(|address| !address.ip().to_canonical().is_loopback());
+    }
+    message
+}
+
 fn end_of(fault: Option<LinkFault>) -> End {
     match fault {
         Some(LinkFault::IdInUse) => End::ours(1008, "another bridge has this id"),
         Some(LinkFault::Replaced) => End::ours(1000, "replaced"),
         Some(LinkFault::HelloMissing) => End::ours(1008, "hello is due first"),
         Some(LinkFault::SecondHello) => End::ours(1008, "hello was said before"),
+        Some(LinkFault::BadMedia) => End::ours(1008, "media has too many or impossible addresses"),
         Some(LinkFault::BadChannel) => End::ours(1008, "channel is no http:// URL"),
         // The queue overflowed, or the server stops: either way the bridge dials again.
         None => End::ours(1013, "try again later"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn the_loopback_of_another_machine_is_not_ours() {
+        let media = ["203.0.113.4:10000", "127.0.0.1:10000", "[::1]:10000", "[::ffff:127.0.0.1]:22"];
+        let seen_from = |bridge: &str| {
+            let hello = json!({
+                "type": "hello", "bridge": "a", "boot": "x", "version": "9", "channel": "http://a", "endpoints_max": 5,
+                "media": media,
+            });
+            let message = parse_json(&hello.to_string()).unwrap();
+            let FromBridge::Hello(hello) = as_seen_from_here(message, bridge.parse().unwrap()) else {
+                panic!("still a hello")
+            };
+            hello.media.len()
+        };
+        assert_eq!(seen_from("203.0.113.4"), 1);
+        assert_eq!(seen_from("127.0.0.1"), 4);
     }
 }

@@ -49,7 +49,7 @@ pub(crate) async fn open(
     headers: HeaderMap,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Response {
-    if !public.gate.is_our_page(&headers) {
+    if !public.gate.is_our_page(&remote, &headers) {
         return Problem::FOREIGN_ORIGIN.into_response();
     }
     let Ok(upgrade) = upgrade else { return Problem::NOT_A_WEBSOCKET.into_response() };

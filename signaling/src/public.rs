@@ -1,9 +1,11 @@
 //! The public listener: which path leads where, and what every answer carries.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::http::HeaderMap;
 use axum::http::header::{self, HeaderName, HeaderValue};
 use axum::middleware::{self, Next};
 use axum::response::Response;
@@ -16,6 +18,7 @@ use crate::gate::{Gate, Seat};
 use crate::hub::Hub;
 use crate::listener::Remote;
 use crate::problem::Problem;
+use crate::relays::{self, Relays};
 use crate::{channel, link, meeting, page, whip};
 
 /// What the public handlers share.
@@ -25,6 +28,7 @@ pub(crate) struct Public {
     pub(crate) gate: Arc<Gate>,
     pub(crate) link_key: Arc<Secret>,
     pub(crate) sockets: Arc<Semaphore>,
+    pub(crate) relays: Option<Arc<Relays>>,
 }
 
 impl Public {
@@ -35,6 +39,12 @@ impl Public {
             return self.gate.sit(client).map(Arc::new);
         }
         Some(Arc::clone(&remote.seat))
+    }
+
+    /// Counts a join, or what costs as much, of the browser behind this request.
+    pub(crate) fn check_rate(&self, remote: &Remote, headers: &HeaderMap) -> Result<(), Problem> {
+        let client = self.gate.client_of(remote.address, headers);
+        if self.gate.may_join(Instant::now(), client) { Ok(()) } else { Err(Problem::TOO_MANY) }
     }
 
     /// A place among all WebSockets. `None`: there are as many as there may be.
@@ -50,6 +60,7 @@ pub(crate) fn router(public: Public) -> Router {
     Router::new()
         .route("/ws", get(meeting::open))
         .route("/bridge-link", get(link::open))
+        .route("/api/turn-credentials", get(relays::credentials))
         .route("/colibri-ws/{bridge}/{conference}/{endpoint}", get(channel::open))
         .route("/whip/{conference}", collection(HttpProtocol::Whip))
         .route("/whep/{conference}", collection(HttpProtocol::Whep))

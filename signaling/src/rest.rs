@@ -7,7 +7,7 @@
 //! | `/livez`, `/about/health` | whether the engine goes round |
 //! | `/readyz` | whether browsers should come here |
 //! | `/version`, `/about/version` | what this is |
-//! | `/api/bridges`, `/api/conferences` | who carries what |
+//! | `/api/bridges`, `/api/conferences` | who carries what; `media` of a bridge is what a relay lets its clients reach |
 //!
 //! It has no authentication and therefore listens on loopback. A web page must not reach it either: no CORS header is
 //! ever sent, and a host name that is not ours is refused.
@@ -157,6 +157,7 @@ fn bridge(view: &BridgeView) -> Value {
         "state": view.state,
         "conferences": view.conferences,
         "endpoints": view.endpoints,
+        "media": view.media,
     })
 }
 

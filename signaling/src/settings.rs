@@ -10,6 +10,7 @@ use wire::settings::Secret;
 
 use crate::engine::limits::Rate;
 use crate::engine::ports::FocusSettings;
+use crate::relays;
 
 /// The `[signaling]` section. A key that is not here is refused by name.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -50,6 +51,20 @@ pub struct SignalingSettings {
     pub allowed_origins: Vec<String>,
     /// Proxies in front of us: their `X-Forwarded-For` names the browser that limits are counted for. Default empty.
     pub trusted_proxies: Vec<IpAddr>,
+    /// Relays that browsers are told of, each with its leg, such as `turn:meet.example.org:443?transport=udp`,
+    /// `turn:meet.example.org:443?transport=tcp` and `turns:meet.example.org:443?transport=tcp`. At most 8: browsers try
+    /// all of them. Default empty: there is no relay.
+    pub turn_uris: Vec<String>,
+    /// The secret that the relays share with us, at least 32 characters: one of `turn-relay.secrets`, or coturn's
+    /// `static-auth-secret`. Needed with `turn_uris`. Default empty.
+    pub turn_secret: Secret,
+    /// Seconds for which a browser can open an allocation with its credentials; the page renews them when it connects
+    /// anew. The clocks of the relays have to agree with ours by less. Default 600, at most a day.
+    pub turn_ttl_s: u64,
+    /// A browser's credentials reach the bridge of its conference and no other peer; those for WHIP and WHEP, and for one
+    /// who is in no conference yet, reach every bridge all the same. For relays that know all bridges by name, such as a
+    /// turn-relay with `bridges_from`; one with a list of addresses only would refuse such credentials. Default false.
+    pub turn_one_bridge: bool,
     /// Sockets at one time. Each needs a file descriptor; an idle participant costs about 16 KiB. Default 16000.
     pub sockets_max: usize,
     /// Sockets of one address (IPv6: of one /64). Default 200.
@@ -83,6 +98,10 @@ impl Default for SignalingSettings {
             bridge_silence_ms: 1000,
             allowed_origins: Vec::new(),
             trusted_proxies: Vec::new(),
+            turn_uris: Vec::new(),
+            turn_secret: Secret::default(),
+            turn_ttl_s: 600,
+            turn_one_bridge: false,
             sockets_max: 16_000,
             sockets_per_address_max: 200,
             joins_per_address_per_s: 10,
@@ -125,7 +144,28 @@ impl SignalingSettings {
         if let Some(origin) = self.allowed_origins.iter().find(|origin| !is_origin(origin)) {
             return refuse("allowed_origins", format!("{origin:?} is not https://host or http://host:port"));
         }
+        self.check_relays()?;
         self.check_ranges()
+    }
+
+    fn check_relays(&self) -> Result<(), SettingsError> {
+        if self.turn_uris.len() > TURN_URIS_MAX {
+            return refuse("turn_uris", format!("more than {TURN_URIS_MAX}"));
+        }
+        let fault = |uri: &String| relays::fault_of_uri(uri).map(|fault| format!("{uri:?} {fault}"));
+        if let Some(reason) = self.turn_uris.iter().find_map(fault) {
+            return refuse("turn_uris", reason);
+        }
+        if self.turn_secret.is_empty() && !self.turn_uris.is_empty() {
+            return refuse(
+                "turn_secret",
+                "is needed with turn_uris: the one that the relays have".to_owned(),
+            );
+        }
+        match self.turn_secret.weakness().filter(|_| !self.turn_secret.is_empty()) {
+            Some(weakness) => refuse("turn_secret", weakness.to_owned()),
+            None => Ok(()),
+        }
     }
 
     fn check_ranges(&self) -> Result<(), SettingsError> {
@@ -139,6 +179,7 @@ impl SignalingSettings {
             ("release_grace_s", self.release_grace_s, 0, 3_600),
             ("resume_grace_s", self.resume_grace_s, 0, 3_600),
             ("bridge_silence_ms", self.bridge_silence_ms, 500, 60_000),
+            ("turn_ttl_s", self.turn_ttl_s, 60, 86_400),
             ("sockets_max", self.sockets_max as u64, 1, 1_000_000),
             ("sockets_per_address_max", self.sockets_per_address_max as u64, 1, 1_000_000),
             ("joins_per_address_per_s", u64::from(self.joins_per_address_per_s), 1, 100_000),
@@ -196,6 +237,8 @@ fn refuse(key: &'static str, reason: String) -> Result<(), SettingsError> {
 
 /// Each join costs a snapshot of everybody: 3.5 MB at this size.
 pub(crate) const PARTICIPANTS_MAX: usize = 5_000;
+/// Each costs a browser a few sockets and seconds when it connects.
+const TURN_URIS_MAX: usize = 8;
 /// A word in every `hello`.
 const REGION_BYTES_MAX: usize = 64;
 
@@ -223,6 +266,13 @@ mod tests {
         assert_eq!(refused_key(|it| it.audio_slots = 0), "audio_slots");
         assert_eq!(refused_key(|it| it.participants_max = 1), "participants_max");
         assert_eq!(refused_key(|it| it.bridge_silence_ms = 10), "bridge_silence_ms");
+        let uri = || vec!["turn:relay.example".to_owned()];
+        assert_eq!(refused_key(|it| it.turn_uris = vec!["relay.example".to_owned()]), "turn_uris");
+        assert_eq!(refused_key(|it| it.turn_uris = vec![uri().remove(0); 9]), "turn_uris");
+        assert_eq!(refused_key(|it| it.turn_uris = uri()), "turn_secret");
+        assert_eq!(refused_key(|it| it.turn_secret = Secret::from("short".to_owned())), "turn_secret");
+        assert_eq!(refused_key(|it| it.turn_ttl_s = 0), "turn_ttl_s");
+        assert_eq!(refused_key(|it| it.turn_ttl_s = 86_401), "turn_ttl_s");
         for origin in ["meet.example.org", "https://meet.example.org/", "ftp://x", "https://"] {
             assert_eq!(refused_key(|it| it.allowed_origins = vec![origin.to_owned()]), "allowed_origins");
         }

@@ -8,21 +8,25 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::timeout;
 use wire::messages::ids::Epoch;
 
 use crate::gate::Gate;
 use crate::hub::Hub;
+use crate::listener::{Server, WebConnection};
 use crate::public::{self, Public};
+use crate::relays::Relays;
+use crate::rest;
 use crate::settings::{SettingsError, SignalingSettings};
-use crate::{listener, rest};
 
 /// Exporters, probers and a few people.
 const REST_CONNECTIONS_MAX: usize = 64;
 /// Requests that are not WebSockets come on top of those.
 const SPARE_CONNECTIONS: usize = 1000;
+/// Connections handed over that wait to be served, which takes microseconds each.
+const WEB_CONNECTIONS_MAX: usize = 64;
 /// Everybody is told that the server stops, and closes.
 const STOP_TIME_MAX: Duration = Duration::from_secs(2);
 
@@ -62,6 +66,7 @@ pub struct SignalingHandle {
     bound: Bound,
     hub: JoinHandle<()>,
     tasks: JoinSet<()>,
+    web_connections: mpsc::Sender<WebConnection>,
     sockets: Arc<Semaphore>,
     sockets_max: u32,
     stop: watch::Sender<bool>,
@@ -78,7 +83,8 @@ pub async fn start(settings: &SignalingSettings) -> Result<SignalingHandle, Star
     let bound = Bound { public: public_listener.local_addr()?, rest: rest_listener.local_addr()? };
     let (stop, stopped) = watch::channel(false);
     let focus = settings.focus(rand::random(), Epoch(unix_ms()));
-    let (hub, hub_task) = Hub::start(focus, stopped.clone());
+    let relays = Relays::new(settings).map(Arc::new);
+    let (hub, hub_task) = Hub::start(focus, relays.clone(), stopped.clone());
     let gate = Arc::new(Gate::new(settings));
     let sockets = Arc::new(Semaphore::new(settings.sockets_max));
     let public = Public {
@@ -86,21 +92,30 @@ pub async fn start(settings: &SignalingSettings) -> Result<SignalingHandle, Star
         gate: Arc::clone(&gate),
         link_key: Arc::new(settings.link_key.clone()),
         sockets: Arc::clone(&sockets),
+        relays,
     };
     let connections_max = settings.sockets_max + SPARE_CONNECTIONS;
     let mut tasks = JoinSet::new();
-    let router = public::router(public);
-    tasks.spawn(listener::serve(public_listener, router, Some(gate), connections_max, stopped.clone()));
+    let server = Server::new(public::router(public), Some(gate), connections_max, stopped.clone());
+    let (web_connections, accepted) = mpsc::channel(WEB_CONNECTIONS_MAX);
+    tasks.spawn(server.clone().take_over(accepted));
+    tasks.spawn(server.listen(public_listener));
     let router = rest::router(hub, &settings.rest_hosts);
-    tasks.spawn(listener::serve(rest_listener, router, None, REST_CONNECTIONS_MAX, stopped));
+    tasks.spawn(Server::new(router, None, REST_CONNECTIONS_MAX, stopped).listen(rest_listener));
     let sockets_max = u32::try_from(settings.sockets_max).unwrap_or(u32::MAX);
-    Ok(SignalingHandle { bound, hub: hub_task, tasks, sockets, sockets_max, stop })
+    Ok(SignalingHandle { bound, hub: hub_task, tasks, web_connections, sockets, sockets_max, stop })
 }
 
 impl SignalingHandle {
     /// What it listens on.
     pub fn bound(&self) -> Bound {
         self.bound
+    }
+
+    /// Where to hand over connections that another part of this process has accepted: they are served as if they had come
+    /// to `listen`, within the same limits. After the stop nobody takes them, and sending one closes it.
+    pub fn web_connections(&self) -> mpsc::Sender<WebConnection> {
+        self.web_connections.clone()
     }
 
     /// Serves until `shutdown` is done, then tells everybody and stops within two seconds.

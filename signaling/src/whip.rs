@@ -1,6 +1,6 @@
 //! `/whip/…` and `/whep/…`: the HTTP of RFC 9725, and of WHEP, which is its mirror image.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use axum::body::{Body, to_bytes};
 use axum::extract::{FromRequestParts, Path, Query, Request, State};
@@ -103,7 +103,16 @@ async fn create(
     let sdp = text_of(body).await?;
     let request = HttpRequest::Create { conference, protocol, sdp, pin };
     let answer = public.hub.http(request).await.ok_or(Problem::STOPPING)?;
-    Ok(respond(answer, parts.uri.path()))
+    // RFC 9725, 4.6: the relays come with the 201.
+    let links = match (&answer, &public.relays) {
+        (HttpAnswer::Created { who, .. }, Some(relays)) => relays.links(who),
+        _ => Vec::new(),
+    };
+    let mut response = respond(answer, parts.uri.path());
+    for link in links {
+        response.headers_mut().append(header::LINK, link);
+    }
+    Ok(response)
 }
 
 /// RFC 9725, 4.3.1: new credentials are an ICE restart (`If-Match: *`), anything else is trickling for the generation
@@ -156,9 +165,7 @@ fn check_type(headers: &HeaderMap, wanted: &str) -> Result<(), Problem> {
 }
 
 fn check_rate(public: &Public, remote: Option<&Remote>, headers: &HeaderMap) -> Result<(), Problem> {
-    let Some(remote) = remote else { return Ok(()) };
-    let client = public.gate.client_of(remote.address, headers);
-    if public.gate.may_join(Instant::now(), client) { Ok(()) } else { Err(Problem::TOO_MANY) }
+    remote.map_or(Ok(()), |remote| public.check_rate(remote, headers))
 }
 
 async fn text_of(body: Body) -> Result<String, Problem> {
@@ -169,7 +176,7 @@ async fn text_of(body: Body) -> Result<String, Problem> {
 
 fn respond(answer: HttpAnswer, path: &str) -> Response {
     match answer {
-        HttpAnswer::Created { resource, sdp, tag } => {
+        HttpAnswer::Created { resource, sdp, tag, .. } => {
             let headers = [
                 (header::CONTENT_TYPE, SDP.to_owned()),
                 (header::LOCATION, format!("{path}/{resource}")),

@@ -60,6 +60,9 @@ fn a_wrong_setting_is_one_line_that_names_the_key_and_exit_78() {
         ("[signaling]\nlisten = \"127.0.0.1:65536\"", "signaling.listen"),
         ("[signaling]\nrest_listen = \"0.0.0.0:8888\"", "signaling.rest_listen"),
         ("[signaling]\nlink_key = \"changeme\"", "signaling.link_key"),
+        ("[signaling]\nturn_uris = [\"turn:relay.example\"]", "signaling.turn_secret"),
+        ("[signaling]\nturn_uris = [\"stun:relay.example\"]", "signaling.turn_uris"),
+        ("[signaling]\nturn_secret = \"changeme\"", "signaling.turn_secret"),
         ("[signaling]\naudio_slots = -1", "signaling.audio_slots"),
         ("[log]\nlevel = \"loud\"", "log.level"),
     ] {
@@ -78,8 +81,9 @@ fn a_wrong_setting_is_one_line_that_names_the_key_and_exit_78() {
 
 #[test]
 fn printed_settings_hold_no_secret() {
-    let output =
-        with_file("[signaling]\nlink_key = \"canary-canary-canary-canary-canary\"", &["--print-config"]);
+    let text = "[signaling]\nlink_key = \"canary-canary-canary-canary-canary\"\n\
+                turn_secret = \"canary-canary-canary-canary-canary\"";
+    let output = with_file(text, &["--print-config"]);
     let printed = String::from_utf8(output.stdout).unwrap();
     assert!(printed.contains("resume_grace_s = 30") && printed.contains("[log]"), "{printed}");
     assert!(!printed.contains("canary"), "{printed}");

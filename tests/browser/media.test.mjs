@@ -8,12 +8,17 @@ import { OfferError } from "../../signaling/web/assets/protocol.js";
 import { FakeConnection, installFakes } from "./support/fake-connection.mjs";
 
 const JOINED = { slots: { audio: 2, video: 3 } };
+/** @type {{ type: "assigned", ice_servers: object[], reason: string, epoch: number }} */
 const ASSIGNED = { type: "assigned", ice_servers: [], reason: "started", epoch: 1 };
 const ANSWER = { type: "answer", sdp: "answer", rev: 1, channel_url: "/colibri-ws/b/c/e?pwd=x" };
+
+const RELAYS = [{ urls: ["turn:relay.example?transport=udp", "turns:relay.example"], username: "1:anna", credential: "old" }];
+const FRESH = { uris: RELAYS[0]?.urls, username: "2:anna", password: "new", ttl: 600 };
 
 /** A meeting that answers every offer, unless it is told otherwise. */
 class FakeMeeting extends EventTarget {
   self = "0a1b2c3d";
+  proof = "secret-1";
   /** @type {string[]} */ offers = [];
   /** @type {() => Promise<any>} */ answer = async () => ANSWER;
 
@@ -32,6 +37,11 @@ class FakeMeeting extends EventTarget {
 /** Lets all promises that can settle do so. */
 const settle = () => new Promise((resolve) => setImmediate(resolve));
 
+/** A fetched body takes a few turns more. */
+async function answered() {
+  for (let turn = 0; turn < 10; turn++) await settle();
+}
+
 /** @param {number} ms */
 async function pass(ms) {
   mock.timers.tick(ms);
@@ -39,11 +49,11 @@ async function pass(ms) {
 }
 
 /** Joined, assigned and connected. */
-async function newConnectedMedia() {
+async function newConnectedMedia(assigned = ASSIGNED) {
   const meeting = new FakeMeeting();
   const media = new Media(/** @type {any} */ (meeting));
   meeting.tell("joined", JOINED);
-  meeting.tell("assigned", ASSIGNED);
+  meeting.tell("assigned", assigned);
   await settle();
   latest().become("connected");
   return { meeting, media };
@@ -133,6 +143,45 @@ describe("media", () => {
     latest().become("failed");
     await pass(0);
     assert.equal(FakeConnection.made.length, 2);
+  });
+
+  test("renews the credentials of the relays before a restart and before it builds anew", async (t) => {
+    const asked = t.mock.method(globalThis, "fetch", async () => Response.json(FRESH));
+    const { meeting } = await newConnectedMedia({ ...ASSIGNED, ice_servers: RELAYS });
+    const credential = () => latest().configuration.iceServers?.map(({ credential }) => credential);
+    assert.deepEqual([credential(), asked.mock.callCount()], [["old"], 0], "those of the assignment are new enough");
+    latest().become("disconnected");
+    await pass(2_500);
+    await answered();
+    assert.deepEqual([credential(), latest().restarts], [["new"], 1]);
+    const [path, { headers }] = /** @type {any[]} */ (asked.mock.calls[0]?.arguments);
+    assert.deepEqual([path, headers], ["/api/turn-credentials", { authorization: "Bearer secret-1" }]);
+    await pass(6_000);
+    assert.deepEqual([credential(), FakeConnection.made.length], [["new"], 2]);
+    meeting.tell("assigned", { ...ASSIGNED, ice_servers: [{ ...RELAYS[0], credential: "moved" }], reason: "moved", epoch: 2 });
+    await settle();
+    assert.deepEqual([credential(), FakeConnection.made.length], [["moved"], 3]);
+  });
+
+  test("repairs with the credentials it has when there are no others, and asks for none without a relay", async (t) => {
+    const asked = t.mock.method(globalThis, "fetch", async () => Response.json(FRESH));
+    await newConnectedMedia({ ...ASSIGNED, ice_servers: RELAYS });
+    const refused = async () => Response.json({ error: "rate_limited", message: "later" }, { status: 429 });
+    const useless = [async () => Response.json(null), async () => new Response("<html>")];
+    for (const answer of [refused, () => Promise.reject(new TypeError("no network")), ...useless]) {
+      asked.mock.mockImplementation(answer);
+      const made = FakeConnection.made.length;
+      latest().become("failed");
+      await pass(0);
+      await answered();
+      assert.equal(FakeConnection.made.length, made + 1);
+      assert.deepEqual(latest().configuration.iceServers, RELAYS);
+    }
+    assert.equal(asked.mock.callCount(), 4);
+    await newConnectedMedia();
+    latest().become("failed");
+    await pass(0);
+    assert.equal(asked.mock.callCount(), 4);
   });
 
   test("lets a refused offer rest until the next assignment", async () => {

@@ -13,7 +13,7 @@
 //!
 //!                                                                   sdp        offers and answers, typed
 //!  settings    one TOML file for every program                      text       names that persons chose
-//!  program     flags, ready line, log, exit code
+//!  program     flags, ready line, log, exit code                    turn       passwords of the TURN REST convention
 //! ```
 //!
 //! **A packet's bytes.** [`datagram::classify`] looks at two bytes and says which parser to ask. For media,
@@ -49,3 +49,4 @@ pub mod settings;
 pub mod srtp;
 pub mod stun;
 pub mod text;
+pub mod turn;

@@ -107,6 +107,13 @@ impl Failure {
     }
 }
 
+impl std::fmt::Display for Failure {
+    /// The line.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.line)
+    }
+}
+
 impl From<SettingsError> for Failure {
     fn from(error: SettingsError) -> Self {
         Self::settings(error)

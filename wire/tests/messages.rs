@@ -336,14 +336,16 @@ mod between_signaling_and_bridge {
             version: "0.1.0".into(),
             region: None,
             channel: "http://127.0.0.1:9090".into(),
+            media: vec![],
             endpoints_max: 1_000,
             conferences: vec![],
         };
         insta::assert_snapshot!(json(&FromBridge::Hello(first.clone())), @r#"{"type":"hello","bridge":"bridge-1","boot":"b","version":"0.1.0","channel":"http://127.0.0.1:9090","endpoints_max":1000,"conferences":[]}"#);
         let carried =
             LiveConference { conference: conference(), epoch: Epoch(4), endpoints: vec![endpoint()] };
-        let again = Hello { region: Some("eu".into()), conferences: vec![carried], ..first };
-        insta::assert_snapshot!(json(&FromBridge::Hello(again)), @r#"{"type":"hello","bridge":"bridge-1","boot":"b","version":"0.1.0","region":"eu","channel":"http://127.0.0.1:9090","endpoints_max":1000,"conferences":[{"conference":"abcdefghijklmnopqrstuvwxyz","epoch":4,"endpoints":["0a1b2c3d"]}]}"#);
+        let media = vec!["192.0.2.1:10000".parse().unwrap(), "[2001:db8::1]:10000".parse().unwrap()];
+        let again = Hello { region: Some("eu".into()), media, conferences: vec![carried], ..first };
+        insta::assert_snapshot!(json(&FromBridge::Hello(again)), @r#"{"type":"hello","bridge":"bridge-1","boot":"b","version":"0.1.0","region":"eu","channel":"http://127.0.0.1:9090","media":["192.0.2.1:10000","[2001:db8::1]:10000"],"endpoints_max":1000,"conferences":[{"conference":"abcdefghijklmnopqrstuvwxyz","epoch":4,"endpoints":["0a1b2c3d"]}]}"#);
     }
 
     #[test]

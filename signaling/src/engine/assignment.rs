@@ -13,13 +13,13 @@
 use std::time::{Duration, Instant};
 
 use tracing::{info, warn};
-use wire::messages::ids::{BridgeId, ConferenceId, Epoch};
+use wire::messages::ids::{BridgeId, ConferenceId, EndpointId, Epoch};
 use wire::messages::link::{Command, CommandBody};
 use wire::messages::meeting::{AssignReason, ErrorId, Update};
 
 use super::conference::{Assignment, Holder};
 use super::focus::{Focus, Place};
-use super::ports::Output;
+use super::ports::{Assigned, ConnectionId, Output};
 use super::timers::Timer;
 
 /// Participants learn within 2 s that no bridge is fit; a bridge that is just connecting is waited for.
@@ -83,12 +83,29 @@ impl Focus {
         for participant in conference.participants_mut() {
             participant.negotiation.restart(now);
         }
-        let endpoints = conference.endpoints();
+        let (endpoints, connected) = (conference.endpoints(), conference.connected());
         self.wanting.remove(id);
         self.fleet.note_size(now, &bridge, id, endpoints);
         self.counters.assignments += 1;
         info!(conference = self.secrets.log_id(id.as_str()), %bridge, epoch = epoch.0, ?reason, "assigned");
-        self.send_all(id, Update::Assigned { ice_servers: Vec::new(), reason, epoch });
+        self.push_assigned(id, connected, reason);
+    }
+
+    /// Says which assignment holds to one browser of its conference.
+    pub(crate) fn tell_assigned(&mut self, place: &Place, connection: ConnectionId, reason: AssignReason) {
+        self.push_assigned(&place.conference, vec![(connection, place.who.clone())], reason);
+    }
+
+    fn push_assigned(
+        &mut self,
+        id: &ConferenceId,
+        to: Vec<(ConnectionId, EndpointId)>,
+        reason: AssignReason,
+    ) {
+        let Some(conference) = self.conferences.get(id) else { return };
+        let Some(holder) = conference.holder().filter(|_| !to.is_empty()) else { return };
+        let assigned = Assigned { bridge: holder.bridge.clone(), reason, epoch: conference.epoch };
+        self.push(Output::Assign(to, assigned));
     }
 
     /// No bridge is fit now.

@@ -155,6 +155,14 @@ impl Conference {
         connections
     }
 
+    /// The same, with whose each is.
+    pub(crate) fn connected(&self) -> Vec<(ConnectionId, EndpointId)> {
+        let by_socket = |participant: &Participant| Some((participant.connection()?, participant.id.clone()));
+        let mut connected: Vec<_> = self.participants.values().filter_map(by_socket).collect();
+        connected.sort_unstable();
+        connected
+    }
+
     /// The sockets of those who hear what is said now.
     pub(crate) fn listeners(&self) -> Vec<ConnectionId> {
         let hears = self.participants.values().filter(|participant| participant.has_history);

@@ -4,10 +4,11 @@
 //! one exception: when most bridges fall silent together, the fault is more likely ours than theirs, and nothing moves.
 
 use std::collections::{BTreeMap, HashMap};
+use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use wire::messages::ids::{BridgeId, ConferenceId};
-use wire::messages::link::{Hello, Load};
+use wire::messages::link::{Hello, Load, MEDIA_ADDRESSES_MAX};
 
 use super::ports::{BridgeView, LinkFault, LinkId};
 use super::secrets::Secrets;
@@ -138,6 +139,10 @@ impl Fleet {
         // A channel is dialled without TLS: the bridge is on the same network.
         if !hello.channel.starts_with("http://") {
             return Err(LinkFault::BadChannel);
+        }
+        // Relays open what is named here: a few addresses of hosts, and nothing that stands for many.
+        if hello.media.len() > MEDIA_ADDRESSES_MAX || !hello.media.iter().all(is_of_one_host) {
+            return Err(LinkFault::BadMedia);
         }
         let mut welcome = Welcome::default();
         let mut held = HashMap::new();
@@ -405,6 +410,14 @@ impl Bridge {
             state,
             conferences: load.conferences,
             endpoints: load.endpoints,
+            media: self.hello.media.clone(),
         }
     }
+}
+
+/// Can packets to this address arrive at one host, whatever IPv6 makes of it?
+fn is_of_one_host(address: &SocketAddr) -> bool {
+    let ip = address.ip().to_canonical();
+    let is_broadcast = matches!(ip, IpAddr::V4(ip) if ip.is_broadcast());
+    address.port() != 0 && !ip.is_unspecified() && !ip.is_multicast() && !is_broadcast
 }

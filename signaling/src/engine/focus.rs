@@ -201,6 +201,13 @@ impl Focus {
         self.fleet.bridge(bridge).map(|bridge| bridge.hello.channel.as_str())
     }
 
+    /// Whose resume secret this is, and the bridge that carries the conference now.
+    pub fn participant_of(&self, secret: &str) -> Option<(EndpointId, Option<BridgeId>)> {
+        let place = self.resumable.get(secret)?;
+        let holder = self.conferences.get(&place.conference).and_then(Conference::holder);
+        Some((place.who.clone(), holder.map(|holder| holder.bridge.clone())))
+    }
+
     /// All bridges, for operators.
     pub fn bridges(&self) -> Vec<BridgeView> {
         self.fleet.views()

@@ -103,7 +103,12 @@ impl Focus {
     /// The bridge holds the endpoint of a `POST`.
     pub(crate) fn created(&mut self, place: &Place, http: HttpId, sdp: String) {
         let answer = match self.resource_of(place) {
-            Some(found) => HttpAnswer::Created { resource: found.resource.clone(), sdp, tag: found.tag() },
+            Some(found) => HttpAnswer::Created {
+                resource: found.resource.clone(),
+                sdp,
+                tag: found.tag(),
+                who: place.who.clone(),
+            },
             None => gone(),
         };
         self.push(Output::Answer(http, answer));

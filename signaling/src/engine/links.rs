@@ -5,7 +5,7 @@ use std::time::Instant;
 use tracing::{info, warn};
 use wire::messages::ids::{BridgeId, ConferenceId, Epoch};
 use wire::messages::link::{EndpointEvent, Hello, LiveConference, Load, Notice};
-use wire::messages::meeting::{AssignReason, Update};
+use wire::messages::meeting::AssignReason;
 
 use super::fleet::News;
 use super::focus::{Focus, Place};
@@ -167,7 +167,7 @@ impl Focus {
     /// has is void.
     pub(crate) fn reconnect_due(&mut self, now: Instant, place: &Place) {
         let Some(conference) = self.conferences.get_mut(&place.conference) else { return };
-        let (epoch, is_held) = (conference.epoch, conference.holder().is_some());
+        let is_held = conference.holder().is_some();
         let Some(participant) = conference.participant_mut(&place.who) else { return };
         if !is_held || participant.negotiation.reconnect.is_none_or(|at| at > now) {
             return;
@@ -175,7 +175,6 @@ impl Focus {
         participant.negotiation.reconnect = None;
         let Some(connection) = participant.connection() else { return };
         self.counters.restarts_requested += 1;
-        let reason = AssignReason::Moved;
-        self.send(connection, Update::Assigned { ice_servers: Vec::new(), reason, epoch });
+        self.tell_assigned(place, connection, AssignReason::Moved);
     }
 }

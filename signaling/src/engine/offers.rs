@@ -225,11 +225,9 @@ impl Focus {
         if self.fleet.pick(&mut self.secrets, Some(&pending.bridge)).is_some() {
             return self.move_conference(now, &pending.place.conference, Some(&pending.bridge));
         }
-        let Some(conference) = self.conferences.get(&pending.place.conference) else { return };
-        let (epoch, reason) = (conference.epoch, AssignReason::Moved);
         let Purpose::Offer { connection, .. } = pending.purpose else { return };
-        if conference.holder().is_some() && self.connections.contains_key(&connection) {
-            self.send(connection, Update::Assigned { ice_servers: Vec::new(), reason, epoch });
+        if self.connections.contains_key(&connection) {
+            self.tell_assigned(&pending.place, connection, AssignReason::Moved);
         }
     }
 

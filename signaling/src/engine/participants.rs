@@ -157,11 +157,10 @@ impl Focus {
         match conference.assignment {
             Assignment::Waiting => self.send(connection, Update::Waiting),
             Assignment::Held(_) => {
-                let epoch = conference.epoch;
                 if let Some(participant) = conference.participant_mut(&place.who) {
                     participant.negotiation.started.get_or_insert(now);
                 }
-                self.send(connection, Update::Assigned { ice_servers: Vec::new(), reason, epoch });
+                self.tell_assigned(place, connection, reason);
             }
             Assignment::Wanted { is_told: true } | Assignment::Stranded { is_told: true, .. } => {
                 self.refuse(connection, ErrorId::Unavailable, super::assignment::UNAVAILABLE);

@@ -1,11 +1,12 @@
 //! What goes into the engine and what comes out of it. The shell carries these between sockets and the engine; the
 //! engine itself never touches a socket, a clock or a thread.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
-use wire::messages::ids::{ConferenceId, Epoch, SourceName};
+use wire::messages::ids::{BridgeId, ConferenceId, EndpointId, Epoch, SourceName};
 use wire::messages::link::Command;
-use wire::messages::meeting::{ByeReason, SlotCounts, Update};
+use wire::messages::meeting::{AssignReason, ByeReason, SlotCounts, Update};
 
 /// One message of a browser: an offer with all slots has about 40 KiB, everything else a few hundred bytes.
 pub const MESSAGE_BYTES_MAX: usize = 64 * 1024;
@@ -29,6 +30,8 @@ pub enum Output {
     Send(ConnectionId, Update),
     /// The same update for many browsers: to be written as text once.
     SendAll(Vec<ConnectionId>, Update),
+    /// `assigned` for these browsers. Each with credentials of its own participant for the relays, which the shell has.
+    Assign(Vec<(ConnectionId, EndpointId)>, Assigned),
     /// Close this browser's socket once everything sent before has gone; its `bye` is among that.
     Close(ConnectionId, ByeReason),
     /// A command for the bridge behind this link.
@@ -37,6 +40,17 @@ pub enum Output {
     CloseLink(LinkId, LinkFault),
     /// The answer to a WHIP or WHEP request.
     Answer(HttpId, HttpAnswer),
+}
+
+/// What all browsers of a conference are told of its bridge.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Assigned {
+    /// Which one; browsers are not told.
+    pub bridge: BridgeId,
+    /// Why.
+    pub reason: AssignReason,
+    /// Counts the assignments.
+    pub epoch: Epoch,
 }
 
 /// Why a bridge's link is closed by us.
@@ -52,6 +66,8 @@ pub enum LinkFault {
     SecondHello,
     /// The channel URL of `hello` is not an `http://` URL.
     BadChannel,
+    /// The media addresses of `hello` are too many, or one of them is nobody's.
+    BadMedia,
 }
 
 /// A conference's name as it came and what machines call it.
@@ -143,6 +159,8 @@ pub enum HttpAnswer {
         sdp: String,
         /// `ETag` of the ICE generation.
         tag: String,
+        /// Whose credentials for the relays come with it.
+        who: EndpointId,
     },
     /// 200 with the bridge's new credentials.
     Restarted {
@@ -262,4 +280,6 @@ pub struct BridgeView {
     pub conferences: u32,
     /// Endpoints it reports.
     pub endpoints: u32,
+    /// Where its media arrives, as far as it said.
+    pub media: Vec<SocketAddr>,
 }

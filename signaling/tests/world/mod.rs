@@ -13,10 +13,11 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::{Value, json};
+use signaling::WebConnection;
 use signaling::settings::SignalingSettings;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::{self, ClientRequestBuilder, Message};
@@ -25,12 +26,24 @@ use wire::settings::Secret;
 /// Shared by signaling and its bridges.
 pub const KEY: &str = "0123456789abcdef0123456789abcdef";
 
+/// Shared by signaling and its relays.
+pub const TURN_SECRET: &str = "canary-fedcba9876543210fedcba9876543210";
+
+/// Where the relays are.
+pub const TURN_URIS: [&str; 3] = [
+    "turn:relay.example:443?transport=udp",
+    "turn:relay.example:443?transport=tcp",
+    "turns:relay.example:443?transport=tcp",
+];
+
 /// No answer within this is a failure; nothing here takes a tenth of it.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 pub struct World {
     pub public: SocketAddr,
     pub rest: SocketAddr,
+    /// Takes connections that somebody else has accepted.
+    pub web_connections: mpsc::Sender<WebConnection>,
     stop: Option<oneshot::Sender<()>>,
     task: Option<JoinHandle<()>>,
 }
@@ -49,10 +62,21 @@ impl World {
         };
         change(&mut settings);
         let signaling = signaling::start(&settings).await.unwrap();
-        let bound = signaling.bound();
+        let (bound, web_connections) = (signaling.bound(), signaling.web_connections());
         let (stop, stopped) = oneshot::channel::<()>();
         let task = tokio::spawn(signaling.run_until(async { drop(stopped.await) }));
-        Self { public: bound.public, rest: bound.rest, stop: Some(stop), task: Some(task) }
+        let (public, rest) = (bound.public, bound.rest);
+        Self { public, rest, web_connections, stop: Some(stop), task: Some(task) }
+    }
+
+    /// One with relays.
+    pub async fn with_relays(change: impl FnOnce(&mut SignalingSettings)) -> Self {
+        Self::with(|settings| {
+            settings.turn_secret = Secret::from(TURN_SECRET.to_owned());
+            settings.turn_uris = TURN_URIS.map(str::to_owned).to_vec();
+            change(settings);
+        })
+        .await
     }
 
     /// Stops it as SIGTERM does, and waits for its end.
@@ -343,7 +367,16 @@ impl Answer {
 
 /// Sends `request` (first line and headers, lines divided by `\n`) and reads the answer to its end.
 pub async fn http(to: SocketAddr, request: &str, body: &str) -> Answer {
-    let mut stream = TcpStream::connect(to).await.unwrap();
+    http_over(TcpStream::connect(to).await.unwrap(), &to.to_string(), request, body).await
+}
+
+/// The same on a connection that stands; `to` is whom it names as its host.
+pub async fn http_over(
+    mut stream: impl AsyncRead + AsyncWrite + Unpin,
+    to: &str,
+    request: &str,
+    body: &str,
+) -> Answer {
     let host = if request.contains("Host:") { String::new() } else { format!("Host: {to}\r\n") };
     let head = request.replace('\n', "\r\n");
     let text = format!("{head}\r\n{host}Connection: close\r\nContent-Length: {}\r\n\r\n{body}", body.len());

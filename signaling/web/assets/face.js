@@ -8,6 +8,7 @@ import { Grid } from "./grid.js";
 import { Loudspeakers } from "./loudspeakers.js";
 import { Media } from "./media.js";
 import { Meeting } from "./protocol.js";
+import { relaysOnly } from "./relays.js";
 import { Stats } from "./stats.js";
 import { Standing } from "./standing.js";
 
@@ -27,7 +28,7 @@ const LEVELS_INTERVAL_MS = 200;
  */
 export function meet(conference, own) {
   const meeting = new Meeting({ url: lineUrl(conference), name: own.name });
-  const media = new Media(meeting);
+  const media = new Media(meeting, relaysOnly(location.search));
   byId("meeting-title").textContent = conference;
   show("meeting");
   const grid = showPictures(media, own, meeting);

@@ -10,6 +10,7 @@ import { preferCommonCodecs } from "./codecs.js";
 import { emit, on } from "./events.js";
 import { CAMERA_ENCODINGS, fitLayers, SCREEN_ENCODINGS } from "./layers.js";
 import { OfferError } from "./protocol.js";
+import { configurationOf, freshServers } from "./relays.js";
 import { Slots } from "./slots.js";
 
 /** @import { Meeting } from "./protocol.js" */
@@ -27,6 +28,7 @@ const FINAL_REFUSALS = new Set(["overtaken", "line_down", "bad_sdp", "not_assign
 
 export class Media extends EventTarget {
   #meeting;
+  #relaysOnly;
   /** @type {RTCPeerConnection | null} */ #connection = null;
   /** Whose endpoint under which assignment the connection is. */ #connectionKey = "";
   /** @type {SlotCounts} */ #slotCounts = { audio: 0, video: 0 };
@@ -47,10 +49,14 @@ export class Media extends EventTarget {
   /** @type {MediaStreamTrack | null} */ camera = null;
   /** @type {MediaStreamTrack | null} */ screen = null;
 
-  /** @param {Meeting} meeting */
-  constructor(meeting) {
+  /**
+   * @param {Meeting} meeting
+   * @param {RegExp | null} [relaysOnly]  The relays that media has to take; without it the way is free.
+   */
+  constructor(meeting, relaysOnly = null) {
     super();
     this.#meeting = meeting;
+    this.#relaysOnly = relaysOnly;
     on(meeting, "joined", ({ slots }) => this.#handleJoined(slots));
     on(meeting, "waiting", () => this.#end());
     on(meeting, "assigned", (assigned) => this.#handleAssigned(assigned));
@@ -139,7 +145,7 @@ export class Media extends EventTarget {
   async #connect() {
     this.#close();
     if (!this.#assigned) return;
-    const connection = new RTCPeerConnection({ iceServers: this.#assigned.ice_servers, bundlePolicy: "max-bundle" });
+    const connection = new RTCPeerConnection(configurationOf(this.#assigned.ice_servers, this.#relaysOnly));
     this.#connection = connection;
     this.#connectionKey = this.#key();
     connection.onconnectionstatechange = () => this.#handleConnectionState(connection);
@@ -208,6 +214,7 @@ export class Media extends EventTarget {
 
   /** First an ICE restart, which keeps the picture where only the path was lost; then a new connection. */
   async #repair() {
+    if (this.#connection && this.#connection.connectionState !== "connected") await this.#renewServers();
     const connection = this.#connection;
     if (!connection) return;
     const isConnected = connection.connectionState === "connected";
@@ -220,6 +227,16 @@ export class Media extends EventTarget {
     if (connection !== this.#connection || this.#needsOffer) return;
     clearTimeout(this.#repairTimer);
     this.#repairTimer = setTimeout(() => this.#inTurn(() => this.#rebuildUnlessConnected(connection)), RESTART_TIMEOUT_MS);
+  }
+
+  /** The credentials of the latest assignment may have ended: a restart and a new connection begin with newer ones. */
+  async #renewServers() {
+    const [assigned, connection] = [this.#assigned, this.#connection];
+    if (!assigned?.ice_servers.length) return;
+    const servers = await freshServers(this.#meeting.proof);
+    if (!servers || assigned !== this.#assigned) return;
+    this.#assigned = { ...assigned, ice_servers: servers };
+    if (connection === this.#connection) connection?.setConfiguration(configurationOf(servers, this.#relaysOnly));
   }
 
   /** @param {RTCPeerConnection} connection */

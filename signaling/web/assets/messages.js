@@ -105,6 +105,18 @@ function readIceServer(value) {
 }
 
 /**
+ * The body of `/api/turn-credentials`, as `assigned` has it.
+ *
+ * @param {unknown} body
+ * @returns {IceServer[] | null}
+ */
+export function readCredentials(body) {
+  const { uris, username, password } = parseObject(body) ?? {};
+  const server = areText(username, password) ? readIceServer({ urls: uris, username, credential: password }) : null;
+  return server && [server];
+}
+
+/**
  * @param {any} value
  * @returns {Answer | null}
  */

@@ -79,6 +79,11 @@ export class Meeting extends EventTarget {
     return this.#roster.all;
   }
 
+  /** What proves to the server, besides this line, who this is; empty before the first `joined`. */
+  get proof() {
+    return this.#resume ?? "";
+  }
+
   /** Requests reach the server. */
   get isJoined() {
     return this.#isJoined;

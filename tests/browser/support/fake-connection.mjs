@@ -12,11 +12,14 @@ export class FakeConnection extends EventTarget {
   /** @type {object | null} */ currentRemoteDescription = null;
   /** @type {FakeTransceiver[]} */ transceivers = [];
   restarts = 0;
+  /** What it was built with, or given later. @type {RTCConfiguration} */ configuration;
   isClosed = false;
   /** @type {(() => void) | null} */ onconnectionstatechange = null;
 
-  constructor() {
+  /** @param {RTCConfiguration} configuration */
+  constructor(configuration) {
     super();
+    this.configuration = configuration;
     FakeConnection.made.push(this);
   }
 
@@ -53,6 +56,12 @@ export class FakeConnection extends EventTarget {
     if (description.sdp === "nonsense") throw new Error("this is no SDP");
     this.signalingState = "stable";
     this.currentRemoteDescription = description;
+  }
+
+  /** @param {RTCConfiguration} configuration */
+  setConfiguration(configuration) {
+    if (this.isClosed) throw new Error("it is closed");
+    this.configuration = configuration;
   }
 
   restartIce() {

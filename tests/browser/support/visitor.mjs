@@ -55,21 +55,21 @@ export class Visitor {
     this.page.on("pageerror", (error) => this.complaints.push(`exception: ${error}`));
     this.page.on("request", (request) => {
       const { protocol, hostname } = new URL(request.url());
-      const isOwn = hostname === "127.0.0.1" || hostname === "localhost";
+      const isOwn = request.isNavigationRequest() || [new URL(this.page.url()).hostname, "127.0.0.1", "localhost"].includes(hostname);
       if (!isOwn && !["data:", "blob:", "about:"].includes(protocol)) this.complaints.push(`request to ${request.url()}`);
     });
     await this.page.evaluateOnNewDocument(watchInPage);
   }
 
-  /** Goes through pre-join into a conference. @param {string} server @param {string} conference */
-  async join(server, conference) {
-    await this.prepare(server, conference);
+  /** Goes through pre-join into a conference. @param {string} server @param {string} conference @param {string} [search] */
+  async join(server, conference, search) {
+    await this.prepare(server, conference, search);
     await this.enter();
   }
 
-  /** Goes as far as pre-join, and sees its own camera there. @param {string} server @param {string} conference */
-  async prepare(server, conference) {
-    await this.page.goto(`${server}/${encodeURIComponent(conference)}`);
+  /** Goes as far as pre-join, and sees its own camera there. @param {string} server @param {string} conference @param {string} [search] */
+  async prepare(server, conference, search = "") {
+    await this.page.goto(`${server}/${encodeURIComponent(conference)}${search}`);
     await this.page.waitForSelector("#prejoin:not([hidden])", { timeout: JOIN_TIMEOUT_MS });
     const sees = () => this.page.$eval("#preview", (video) => /** @type {HTMLVideoElement} */ (video).videoWidth > 0);
     await until(`${this.name} sees the own camera`, JOIN_TIMEOUT_MS, sees);

@@ -2,6 +2,8 @@
 //! `load` each second and `heartbeat` each 250 ms. Signaling sends commands; each is answered by its id and doing one
 //! twice changes nothing. A message whose `type` is unknown is skipped, so that two versions can run side by side.
 
+use std::net::SocketAddr;
+
 use serde::{Deserialize, Serialize};
 
 use super::ids::{BridgeId, ConferenceId, EndpointId, Epoch, SourceName};
@@ -9,6 +11,9 @@ use super::media::{EndpointParameters, TransportParameters};
 
 /// The WebSocket subprotocol both ends name.
 pub const SUBPROTOCOL: &str = "passerelle-link.v1";
+
+/// Media addresses of one bridge: 64 workers at four addresses. A relay lets its clients reach every one of them.
+pub const MEDIA_ADDRESSES_MAX: usize = 256;
 
 /// Bridge → signaling.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -43,6 +48,10 @@ pub struct Hello {
     pub region: Option<String>,
     /// Base URL of its channel listener as signaling reaches it: `http://127.0.0.1:9090`.
     pub channel: String,
+    /// Where its media arrives, the most wanted address first: what a relay must let through. At most
+    /// [`MEDIA_ADDRESSES_MAX`]; empty from a bridge that does not say.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub media: Vec<SocketAddr>,
     /// Endpoints it takes at most.
     pub endpoints_max: u32,
     /// What it is carrying now; empty at first start.

@@ -51,6 +51,25 @@ fn a_dead_bridge_moves_all_its_conferences_and_epochs_rise() {
 }
 
 #[test]
+fn credentials_for_the_relays_follow_a_conference_to_its_new_bridge() {
+    let mut world = World::new();
+    let links = [world.bridge("a"), world.bridge("b")];
+    let browsers = meeting(&mut world);
+    let [holder, other] = holder_first(&world, links).map(|link| world.bridges[&link].hello.bridge.clone());
+    let carried = |world: &World| browsers.map(|browser| world.seen(browser).bridge.clone());
+    assert_eq!(carried(&world), [Some(holder.clone()), Some(holder)]);
+    let [link, _] = holder_first(&world, links);
+    world.kill(link);
+    assert_eq!(carried(&world), [Some(other.clone()), Some(other.clone())]);
+
+    let secret = world.seen(browsers[0]).resume();
+    assert_eq!(world.focus.participant_of(&secret), Some((world.seen(browsers[0]).id(), Some(other))));
+    assert_eq!(world.focus.participant_of(""), None);
+    world.request(browsers[0], Request::Leave);
+    assert_eq!(world.focus.participant_of(&secret), None, "the secret of one who left is nobody's");
+}
+
+#[test]
 fn a_hung_bridge_is_seen_after_one_second() {
     let mut world = World::new();
     let links = [world.bridge("a"), world.bridge("b")];

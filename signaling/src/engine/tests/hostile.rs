@@ -1,5 +1,6 @@
 //! Requests and messages that are wrong, and what they get.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use wire::messages::ids::{ConferenceId, EndpointId, Epoch};
@@ -227,6 +228,31 @@ fn a_channel_that_is_no_http_url_is_refused() {
         let link = world.bridge_as(Hello { channel: channel.to_owned(), ..hello("a", "boot-1") });
         assert_eq!(world.model(link).closed, Some(LinkFault::BadChannel), "{channel:?}");
     }
+}
+
+#[test]
+fn media_addresses_that_are_nobodys_or_too_many_are_refused() {
+    let mut world = World::new();
+    let with = |media: &[SocketAddr]| Hello { media: media.to_vec(), ..hello("a", "boot-1") };
+    for hostile in [
+        "0.0.0.0:10000",
+        "[::]:10000",
+        "[::ffff:0.0.0.0]:10000",
+        "224.0.0.1:10000",
+        "[::ffff:239.1.2.3]:10000",
+        "[ff02::1]:10000",
+        "255.255.255.255:10000",
+        "192.0.2.1:0",
+    ] {
+        let link = world.bridge_as(with(&["192.0.2.1:10000".parse().unwrap(), hostile.parse().unwrap()]));
+        assert_eq!(world.model(link).closed, Some(LinkFault::BadMedia), "{hostile}");
+    }
+    let many: Vec<SocketAddr> = (1..=257).map(|port| SocketAddr::from(([192, 0, 2, 1], port))).collect();
+    let link = world.bridge_as(with(&many));
+    assert_eq!(world.model(link).closed, Some(LinkFault::BadMedia));
+    assert!(world.focus.bridges().is_empty());
+    world.bridge_as(with(&many[..256]));
+    assert_eq!(world.focus.bridges()[0].media, many[..256]);
 }
 
 #[test]

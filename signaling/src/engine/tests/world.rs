@@ -15,7 +15,8 @@ use wire::messages::meeting::{ByeReason, ErrorId, Participant, Request, Update};
 
 use crate::engine::Focus;
 use crate::engine::ports::{
-    ConferenceName, ConnectionId, FocusSettings, HttpAnswer, HttpId, HttpRequest, LinkFault, LinkId, Output,
+    Assigned, ConferenceName, ConnectionId, FocusSettings, HttpAnswer, HttpId, HttpRequest, LinkFault,
+    LinkId, Output,
 };
 
 /// As a real bridge.
@@ -38,6 +39,10 @@ pub(super) struct Browser {
     pub(super) updates: Vec<Update>,
     pub(super) closed: Option<ByeReason>,
     pub(super) rev: u64,
+    /// Of the latest `joined`.
+    pub(super) who: Option<EndpointId>,
+    /// What its credentials for the relays are for.
+    pub(super) bridge: Option<BridgeId>,
 }
 
 /// A bridge and what it was told.
@@ -224,6 +229,15 @@ impl World {
                         self.deliver(connection, update.clone());
                     }
                 }
+                Output::Assign(browsers, Assigned { bridge, reason, epoch }) => {
+                    for (connection, who) in browsers {
+                        let browser = self.browsers.get_mut(&connection).unwrap();
+                        assert_eq!(browser.who, Some(who), "credentials of somebody else");
+                        browser.bridge = Some(bridge.clone());
+                        let ice_servers = Vec::new();
+                        self.deliver(connection, Update::Assigned { ice_servers, reason, epoch });
+                    }
+                }
                 Output::Close(connection, reason) => {
                     self.browsers.get_mut(&connection).unwrap().closed = Some(reason);
                 }
@@ -244,6 +258,9 @@ impl World {
     fn deliver(&mut self, connection: ConnectionId, update: Update) {
         let browser = self.browsers.get_mut(&connection).unwrap();
         assert!(browser.closed.is_none(), "an update after the close");
+        if let Update::Joined { participant, .. } = &update {
+            browser.who = Some(participant.clone());
+        }
         browser.updates.push(update);
     }
 
@@ -417,6 +434,7 @@ pub(super) fn hello(id: &str, boot: &str) -> Hello {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         region: None,
         channel: format!("http://{id}.invalid:9090"),
+        media: Vec::new(),
         endpoints_max: 1000,
         conferences: Vec::new(),
     }
