@@ -1,18 +1,23 @@
-//! `passerelle`: signaling and one bridge in one process, from one settings file. The bridge dials signaling as it would
-//! from another machine; nothing is wired inside that is not wired between machines.
+//! `passerelle`: signaling, one bridge and a relay in one process, from one settings file. The bridge dials signaling as it
+//! would from another machine; the relay asks signaling which bridges there are, and hands it what is HTTP on its ports.
+
+mod parts;
+mod relay;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::process::ExitCode;
+use std::sync::Arc;
 
-use bridge::settings::BridgeSettings;
 use clap::Parser;
 use serde_json::json;
-use signaling::settings::SignalingSettings;
-use tokio::sync::oneshot;
+use tokio::sync::watch;
+use tokio::task::{JoinError, JoinSet};
 use wire::program::{CommonFlags, Failure, conclude, run, shutdown_signal};
 use wire::settings::LogSettings;
 
-/// A meeting server: signaling, the page, and one bridge.
+use self::parts::Parts;
+
+/// A meeting server: signaling, the page, one bridge, and a relay.
 #[derive(Parser)]
 #[command(version, about)]
 struct Flags {
@@ -21,50 +26,59 @@ struct Flags {
 }
 
 fn main() -> ExitCode {
-    conclude("passerelle", begin(&Flags::parse().common))
+    conclude("passerelle", begin(Flags::parse().common))
 }
 
-fn begin(flags: &CommonFlags) -> Result<(), Failure> {
+fn begin(flags: CommonFlags) -> Result<(), Failure> {
     let all = flags.load(&[])?;
-    let mut signaling: SignalingSettings = all.section("signaling")?;
-    let mut bridge: BridgeSettings = all.section("bridge")?;
     let log: LogSettings = all.section("log")?;
-    // Without a key of the operator's the two agree on one; bridges on other machines need theirs set.
-    if signaling.link_key.is_empty() {
-        signaling.link_key = SignalingSettings::fresh_link_key();
-    }
-    bridge.link_key = signaling.link_key.clone();
-    signaling.check().map_err(|error| all.refuse("signaling", error.key, &error.reason))?;
-    bridge.check().map_err(|error| all.refuse("bridge", error.key, &error.reason))?;
-    if flags.is_about_settings(&log, &[&("signaling", &signaling), &("bridge", &bridge)])? {
+    let parts = Parts::of(&all)?;
+    let sections = (("signaling", &parts.signaling), ("bridge", &parts.bridge), ("turn-relay", &parts.relay));
+    if flags.is_about_settings(&log, &[&sections.0, &sections.1, &sections.2])? {
         return Ok(());
     }
-    run(&log, serve(&signaling, bridge, flags))
+    run(&log, serve(parts, Arc::new(flags)))
 }
 
-async fn serve(
-    signaling: &SignalingSettings,
-    mut bridge: BridgeSettings,
-    flags: &CommonFlags,
-) -> Result<(), Failure> {
+async fn serve(parts: Parts, flags: Arc<CommonFlags>) -> Result<(), Failure> {
+    let Parts { mut signaling, mut bridge, relay } = parts;
+    let turn_secret = signaling.turn_secret.clone();
     let shutdown = shutdown_signal()?;
-    let signaling = signaling::start(signaling).await.map_err(Failure::outside)?;
+    let (mut relay, web) = relay::start(&relay, &mut signaling).await?;
+    let signaling = signaling::start(&signaling).await.map_err(Failure::outside)?;
+    tokio::spawn(relay::carry(web, signaling.web_connections()));
+    relay.ask_signaling(signaling.bound().rest);
     let public = signaling.bound().public;
     bridge.signaling = vec![format!("http://{}", reachable(public))];
     let bridge = bridge::start(&bridge).await.map_err(Failure::outside)?;
-    let bound = json!({ "signaling": signaling.bound(), "bridge": bridge.bound() });
+    relay.set_bridges(vec![relay::peers(bridge.bound())]);
+    let bound =
+        json!({ "signaling": signaling.bound(), "bridge": bridge.bound(), "turn-relay": relay.bound() });
+    relay::reload(&mut relay, Arc::clone(&flags), turn_secret).map_err(Failure::outside)?;
     flags.say_ready("passerelle", &bound, &format!("passerelle is ready: http://{}", shown(public)));
-    // Browsers are told first; then the bridge stops carrying them. A bridge that ends by itself ends everything.
-    let (stop, stopped) = oneshot::channel::<()>();
-    let mut bridge = tokio::spawn(bridge.run_until(async { drop(stopped.await) }));
-    let mut early = None;
+    // Browsers are told first; then bridge and relay stop carrying them. One that ends by itself ends everything.
+    let (stop, stopped) = watch::channel(());
+    let until = |mut stopped: watch::Receiver<()>| async move { while stopped.changed().await.is_ok() {} };
+    let mut carriers = JoinSet::new();
+    let (bridge_stop, relay_stop) = (until(stopped.clone()), until(stopped));
+    carriers.spawn(async { bridge.run_until(bridge_stop).await.map_err(Failure::outside) });
+    // Its peers stop with it: there is nothing to drain for.
+    let relay = relay.run_until(relay_stop, std::future::ready(()));
+    carriers.spawn(async { relay.await.map_err(Failure::outside) });
+    let mut outcome = Ok(());
     let shutdown = async {
-        tokio::select! { () = shutdown => {}, ended = &mut bridge => early = Some(ended) }
+        tokio::select! { () = shutdown => {}, Some(ended) = carriers.join_next() => outcome = flat(ended) }
     };
     signaling.run_until(shutdown).await;
     drop(stop);
-    let ended = if let Some(ended) = early { ended } else { bridge.await };
-    ended.map_err(Failure::outside)?.map_err(Failure::outside)
+    while let Some(ended) = carriers.join_next().await {
+        outcome = outcome.and(flat(ended));
+    }
+    outcome
+}
+
+fn flat(ended: Result<Result<(), Failure>, JoinError>) -> Result<(), Failure> {
+    ended.map_err(Failure::outside)?
 }
 
 /// Where the bridge of this process dials: an address that stands for all is no address to go to.

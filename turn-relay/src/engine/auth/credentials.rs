@@ -1,12 +1,10 @@
 //! What a client must know: a password that a shared secret makes of its user name, or that of a listed user.
 
-use aws_lc_rs::hmac;
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD as BASE64;
 use foldhash::HashMap;
 use md5::{Digest, Md5};
 use wire::settings::Secret;
 use wire::stun::Message;
+use wire::turn::SharedSecret;
 
 use super::username::{Claims, RestUsername};
 use super::{AuthFailure, Login};
@@ -25,7 +23,7 @@ impl std::fmt::Debug for LongTermKey {
 #[derive(Debug, Default)]
 pub struct Credentials {
     /// Any of them may have signed a name: the next one is added before the last one is taken away.
-    secrets: Vec<hmac::Key>,
+    secrets: Vec<SharedSecret>,
     /// Passwords by user name.
     users: HashMap<String, Secret>,
 }
@@ -44,11 +42,7 @@ impl Credentials {
     /// Secrets of the REST convention, in any order, and users with passwords. Names and passwords are taken as they
     /// are: for ASCII, which settings should insist on, OpaqueString (RFC 8265, 4.2) changes nothing.
     pub fn new(secrets: &[Secret], users: impl IntoIterator<Item = (String, Secret)>) -> Self {
-        let secrets = secrets
-            .iter()
-            .map(|secret| hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, secret.expose().as_bytes()))
-            .collect();
-        Self { secrets, users: users.into_iter().collect() }
+        Self { secrets: secrets.iter().map(SharedSecret::new).collect(), users: users.into_iter().collect() }
     }
 
     /// Whether anybody could log in.
@@ -63,8 +57,7 @@ impl Credentials {
         let rest = RestUsername::parse(username);
         let mut signed_with = None;
         for secret in &self.secrets {
-            let password = BASE64.encode(hmac::sign(secret, username.as_bytes()));
-            let key = long_term_key(username, realm, &password);
+            let key = long_term_key(username, realm, &secret.password(username));
             if message.verify_integrity(&key.0) {
                 signed_with = Some(key);
             }
@@ -141,8 +134,8 @@ mod tests {
     }
 
     fn rest_key(secret: &str, username: &str) -> LongTermKey {
-        let key = hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, secret.as_bytes());
-        long_term_key(username, REALM, &BASE64.encode(hmac::sign(&key, username.as_bytes())))
+        let secret = SharedSecret::new(&Secret::from(secret.to_owned()));
+        long_term_key(username, REALM, &secret.password(username))
     }
 
     fn check(credentials: &Credentials, username: &str, key: LongTermKey) -> Result<String, AuthFailure> {
