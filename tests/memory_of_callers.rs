@@ -66,6 +66,8 @@ impl Process {
             ("BRIDGE__PIN_WORKERS", "false"),
             ("BRIDGE__CHANNEL_LISTEN", "127.0.0.1:0"),
             ("BRIDGE__REST_LISTEN", "127.0.0.1:0"),
+            ("TURN_RELAY__LISTEN", "127.0.0.1:0"),
+            ("TURN_RELAY__REST_LISTEN", "127.0.0.1:0"),
             ("LOG__LEVEL", "warn"),
         ];
         let settings = settings.map(|(key, value)| (format!("PASSERELLE__{key}"), value));

@@ -18,6 +18,8 @@ SETTINGS = {
     "BRIDGE__MEDIA_PORT": "0",
     "BRIDGE__CHANNEL_LISTEN": "127.0.0.1:0",
     "BRIDGE__REST_LISTEN": "127.0.0.1:0",
+    "TURN_RELAY__LISTEN": "127.0.0.1:0",
+    "TURN_RELAY__REST_LISTEN": "127.0.0.1:0",
     # Encoders and decoders work on the same processors.
     "BRIDGE__PIN_WORKERS": "false",
     "LOG__LEVEL": "warn",

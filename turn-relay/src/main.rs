@@ -58,10 +58,10 @@ fn main() -> ExitCode {
         let done = flags.load().and_then(|(_, settings)| command.run(&settings).map_err(Failure::outside));
         return done.unwrap_or_else(|failure| conclude("turn-relay", Err(failure)));
     }
-    conclude("turn-relay", begin(Arc::new(flags)))
+    conclude("turn-relay", begin(&Arc::new(flags)))
 }
 
-fn begin(flags: Arc<Flags>) -> Result<(), Failure> {
+fn begin(flags: &Arc<Flags>) -> Result<(), Failure> {
     let (all, settings) = flags.load_to_relay()?;
     let log: LogSettings = all.section("log")?;
     if flags.common.is_about_settings(&log, &[&("turn-relay", &settings)])? {
@@ -70,7 +70,7 @@ fn begin(flags: Arc<Flags>) -> Result<(), Failure> {
     run(&log, async {
         let shutdown = shutdown_signal()?;
         let mut relay = start(&settings, Web::None).await.map_err(start_failure)?;
-        let again = Arc::clone(&flags);
+        let again = Arc::clone(flags);
         let read =
             move || again.load_to_relay().map(|(_, settings)| settings).map_err(|error| error.to_string());
         relay.reload_from(read).map_err(Failure::outside)?;

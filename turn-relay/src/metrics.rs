@@ -2,15 +2,17 @@
 //!
 //! Cardinality is fixed: no user and no address is ever a label, only transports, directions, shards and reasons.
 
+mod families;
+
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
-use hdrhistogram::Histogram as Ages;
 use prometheus::core::{Collector, Desc};
-use prometheus::proto::{Bucket, Counter, Gauge, Histogram, LabelPair, Metric, MetricFamily, MetricType};
+use prometheus::proto::MetricFamily;
 use prometheus::{Encoder as _, Registry, TextEncoder};
 use rustix::time::{ClockId, clock_gettime};
 
+use self::families::Families;
 use crate::control::Control;
 use crate::engine::ports::Transport;
 use crate::front::stats::Refusal;
@@ -324,96 +326,6 @@ fn number_after(text: &str, name: &str) -> u64 {
     value.and_then(|value| value.split_whitespace().next()?.parse().ok()).unwrap_or(0)
 }
 
-/// Families in the order they are written.
-#[derive(Default)]
-struct Families(Vec<MetricFamily>);
-
-impl Families {
-    fn counter(&mut self, name: &str, help: &str, value: u64) {
-        self.push(name, help, MetricType::COUNTER, vec![counter(value as f64)]);
-    }
-
-    fn seconds(&mut self, name: &str, help: &str, value: Duration) {
-        self.push(name, help, MetricType::COUNTER, vec![counter(value.as_secs_f64())]);
-    }
-
-    fn counters(&mut self, name: &str, help: &str, label: &str, values: &[(&str, u64)]) {
-        let metrics = values.iter().map(|(of, value)| labelled(counter(*value as f64), label, of)).collect();
-        self.push(name, help, MetricType::COUNTER, metrics);
-    }
-
-    fn gauge(&mut self, name: &str, help: &str, value: f64) {
-        self.push(name, help, MetricType::GAUGE, vec![gauge(value)]);
-    }
-
-    fn gauges(&mut self, name: &str, help: &str, label: &str, values: &[(&str, f64)]) {
-        let metrics = values.iter().map(|(of, value)| labelled(gauge(*value), label, of)).collect();
-        self.push(name, help, MetricType::GAUGE, metrics);
-    }
-
-    /// Gauges that count something.
-    fn gauges_of(&mut self, name: &str, help: &str, label: &str, values: &[(&str, u64)]) {
-        let values: Vec<_> = values.iter().map(|(of, value)| (*of, *value as f64)).collect();
-        self.gauges(name, help, label, &values);
-    }
-
-    fn ages(&mut self, name: &str, help: &str, ages_us: &Ages<u64>) {
-        let mut histogram = Histogram::default();
-        let buckets = AGE_BOUNDS_MS.iter().map(|bound_ms| {
-            let mut bucket = Bucket::default();
-            bucket.set_upper_bound(*bound_ms as f64 / 1e3);
-            bucket.set_cumulative_count(ages_us.count_between(0, bound_ms * 1000));
-            bucket
-        });
-        histogram.set_bucket(buckets.collect());
-        histogram.set_sample_count(ages_us.len());
-        histogram.set_sample_sum(ages_us.mean() * ages_us.len() as f64 / 1e6);
-        let mut metric = Metric::default();
-        metric.set_histogram(histogram);
-        self.push(name, help, MetricType::HISTOGRAM, vec![metric]);
-    }
-
-    fn push(&mut self, name: &str, help: &str, kind: MetricType, metrics: Vec<Metric>) {
-        // A family without a metric is an error to the encoder; that is a relay without shards.
-        if metrics.is_empty() {
-            return;
-        }
-        let mut family = MetricFamily::default();
-        family.set_name(name.to_owned());
-        family.set_help(help.to_owned());
-        family.set_field_type(kind);
-        family.set_metric(metrics);
-        self.0.push(family);
-    }
-}
-
-fn counter(value: f64) -> Metric {
-    let mut counter = Counter::default();
-    counter.set_value(value);
-    let mut metric = Metric::default();
-    metric.set_counter(counter);
-    metric
-}
-
-fn gauge(value: f64) -> Metric {
-    let mut gauge = Gauge::default();
-    gauge.set_value(value);
-    let mut metric = Metric::default();
-    metric.set_gauge(gauge);
-    metric
-}
-
-fn labelled(mut metric: Metric, label: &str, of: &str) -> Metric {
-    let mut pair = LabelPair::default();
-    pair.set_name(label.to_owned());
-    pair.set_value(of.to_owned());
-    metric.set_label(vec![pair]);
-    metric
-}
-
-/// A client that keeps up stays below 50 ms; at 400 ms datagrams are dropped.
-const AGE_BOUNDS_MS: [u64; 10] = [1, 2, 5, 10, 20, 50, 100, 200, 400, 1000];
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -423,19 +335,5 @@ mod tests {
         let text = "Name:\tturn-relay\nVmRSS:\t    1234 kB\nThreads:\t7\n";
         assert_eq!((number_after(text, "VmRSS:"), number_after(text, "Threads:")), (1234, 7));
         assert_eq!((number_after(text, "Vm"), number_after("", "VmRSS:")), (0, 0));
-    }
-
-    #[test]
-    fn ages_fall_into_the_buckets_above_them() {
-        let mut ages = crate::shard::ports::empty_histogram();
-        for us in [500, 1_500, 30_000, 399_000] {
-            ages.record(us).unwrap();
-        }
-        let mut families = Families::default();
-        families.ages("age", "Help.", &ages);
-        let histogram = families.0[0].get_metric()[0].get_histogram();
-        let counts: Vec<u64> = histogram.get_bucket().iter().map(Bucket::cumulative_count).collect();
-        assert_eq!(counts, [1, 2, 2, 2, 2, 3, 3, 3, 4, 4]);
-        assert!((histogram.get_sample_sum() - 0.431).abs() < 0.01);
     }
 }

@@ -1,12 +1,12 @@
 //! Puts a relay together: binds everything first, so that a port in use leaves nothing half started.
 
 mod bind;
+mod parts;
 
 use std::future::Future;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle as ThreadHandle;
 use std::time::{Duration, Instant};
 
@@ -17,22 +17,18 @@ use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 use self::bind::Sockets;
+use self::parts::{ShardsGuard, spawn_shards, stop_shards};
 use crate::bridges::Source;
-use crate::control::{Control, Hosts, credentials, policy};
+use crate::control::{Control, Hosts};
 use crate::ended::Ended;
 use crate::engine::policy::settings::BridgePeers;
-use crate::engine::ports::EngineSettings;
-use crate::engine::views::AllocationRecord;
-use crate::front::certificates::Certificates;
-use crate::front::ports::{FrontSettings, Web};
-use crate::front::{self, Front};
+use crate::front;
+use crate::front::ports::Web;
 use crate::reload::{self, ReadSettings};
 use crate::rest::listener::{self, Limits};
 use crate::settings::{RelaySettings, SettingsError};
-use crate::shard::ports::{Refused, RefusedReason, ShardCommand, ShardHandle, ShardParts};
-use crate::stream::NewStream;
 use crate::udp::UdpListener;
-use crate::{bridges, rest, shard};
+use crate::{bridges, rest};
 
 /// What a started relay listens on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -121,13 +117,13 @@ pub async fn start(settings: &RelaySettings, web: Web) -> Result<RelayHandle, St
 
     let (record_sender, records) = mpsc::channel(RECORDS_MAX);
     let (shards, threads) = spawn_shards(settings, udp, &hosts, &record_sender)?;
-    // From here on a failure drops the handle, which stops the shards.
-    let (stop, stopped) = watch::channel(false);
+    // A failure from here on ends them.
     let guard = ShardsGuard(shards.clone());
-    let front = front(settings, web, Arc::clone(&certificates), shards.clone())?;
+    let (stop, stopped) = watch::channel(false);
+    let front = parts::front(settings, web, Arc::clone(&certificates), shards.clone())?;
     let ended = Arc::new(Ended::default());
-    let parts = (shards, Arc::clone(&front), certificates);
-    let control = Arc::new(Control::new(parts, Arc::clone(&ended), hosts, settings.clone()));
+    let carriers = (shards, Arc::clone(&front), certificates);
+    let control = Arc::new(Control::new(carriers, Arc::clone(&ended), hosts, settings.clone()));
     let router = rest::router(Arc::clone(&control), &settings.rest_hosts)
         .map_err(|error| StartError::Library(error.to_string()))?;
 
@@ -260,28 +256,6 @@ async fn shard_gone(threads: &[ThreadHandle<()>]) {
     sleep(Duration::from_millis(1)).await;
 }
 
-/// Stops the shards of a start that did not succeed.
-struct ShardsGuard(Vec<ShardHandle>);
-
-impl ShardsGuard {
-    fn disarm(mut self) {
-        self.0.clear();
-    }
-}
-
-impl Drop for ShardsGuard {
-    fn drop(&mut self) {
-        stop_shards(&self.0);
-    }
-}
-
-fn stop_shards(shards: &[ShardHandle]) {
-    for shard in shards {
-        // One that does not take it has ended, or hangs.
-        let _ = shard.send(ShardCommand::Stop);
-    }
-}
-
 fn bound(
     settings: &RelaySettings,
     udp: &[Vec<UdpListener>],
@@ -302,84 +276,6 @@ fn hosts(settings: &RelaySettings, bound: &Bound) -> Result<Hosts, StartError> {
     listeners.sort_unstable();
     listeners.dedup();
     Ok(Hosts { addresses: settings.own_addresses()?, listeners })
-}
-
-/// The shards with their threads; each has an equal part of the ports and a seed of its own.
-fn spawn_shards(
-    settings: &RelaySettings,
-    udp: Vec<Vec<UdpListener>>,
-    hosts: &Hosts,
-    ended: &mpsc::Sender<AllocationRecord>,
-) -> Result<(Vec<ShardHandle>, Vec<ThreadHandle<()>>), StartError> {
-    let count = udp.len();
-    let policy = policy(settings, &[], hosts)?;
-    let credentials = credentials(settings);
-    let relays = settings.relay_addresses()?;
-    let processors = if settings.pin_shards { bind::allowed_processors() } else { Vec::new() };
-    let (mut shards, mut threads) = (ShardsGuard(Vec::with_capacity(count)), Vec::with_capacity(count));
-    for (index, listeners) in udp.into_iter().enumerate() {
-        let engine = EngineSettings {
-            realm: settings.realm.clone(),
-            relays: relays.clone(),
-            ports: settings.ports_of(index, count),
-            listen: hosts.listeners.clone(),
-            credentials: Arc::clone(&credentials),
-            policy: Arc::clone(&policy),
-            limits: settings.limits.of_shard(count),
-            lifetime_max: Duration::from_secs(settings.lifetime_max_s),
-            nonce_lifetime: Duration::from_secs(settings.nonce_lifetime_s),
-            expiry: settings.expiry.into(),
-            channel_numbers: settings.channel_numbers.into(),
-            binding: settings.binding,
-            dont_fragment: true,
-            seed: rand::random(),
-        };
-        let (shard, thread) = shard::spawn(ShardParts {
-            index,
-            listeners,
-            engine,
-            relay_buffer_bytes: settings.relay_buffer_bytes,
-            ended: ended.clone(),
-            processor: (!processors.is_empty()).then(|| processors[index % processors.len()]),
-        })?;
-        shards.0.push(shard);
-        threads.push(thread);
-    }
-    Ok((std::mem::take(&mut shards.0), threads))
-}
-
-fn front(
-    settings: &RelaySettings,
-    web: Web,
-    certificates: Arc<Certificates>,
-    shards: Vec<ShardHandle>,
-) -> Result<Arc<Front>, StartError> {
-    let front = FrontSettings {
-        tls: Some(certificates),
-        trusted_proxies: settings.trusted_proxies()?,
-        passthrough: settings.passthrough.iter().map(|(name, backend)| (name.clone(), *backend)).collect(),
-        passthrough_proxy_protocol: settings.passthrough_proxy_protocol,
-        https_backend_proxy_protocol: settings.https_backend_proxy_protocol,
-        limits: settings.limits.of_front(),
-    };
-    let web = match (web, settings.https_backend) {
-        (Web::None, Some(backend)) => Web::Backend(backend),
-        (web, _) => web,
-    };
-    // Streams in turn: a client's later streams need not meet its earlier ones.
-    let next = AtomicUsize::new(0);
-    let to_shard = move |stream: NewStream| -> Result<(), RefusedReason> {
-        let first = next.fetch_add(1, Ordering::Relaxed);
-        let mut command = ShardCommand::Stream(Box::new(stream));
-        for offset in 0..shards.len() {
-            match shards[(first.wrapping_add(offset)) % shards.len()].send(command) {
-                Ok(()) => return Ok(()),
-                Err(Refused { command: back, .. }) => command = back,
-            }
-        }
-        Err(RefusedReason::Full)
-    };
-    Front::new(front, web, to_shard).map_err(|error| StartError::Library(error.to_string()))
 }
 
 /// About a second of allocations that all end together.
