@@ -1,7 +1,7 @@
 //! The control plane: between signaling, the workers and the channels. Runs on tokio, never touches media.
 //!
 //! ```text
-//! link ── Command ──▶ route (placements) ──▶ worker's queue ──▶ engine
+//! link ── Command ──▶ route (placements) ──▶ workers' queues ─▶ engine
 //!      ◀─ Reply ───── pending, by id ◀────── pump ◀──────────── engine's outputs
 //! channel socket ◀─── channels ◀────────────┘
 //! ```
@@ -20,13 +20,16 @@ use std::time::{Duration, Instant};
 use foldhash::{HashMap, HashMapExt as _};
 use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
-use wire::messages::ids::{BridgeId, ConferenceId};
-use wire::messages::link::{Command, FromBridge, LiveConference, Load, Notice, Outcome, Refusal, Reply};
+use wire::messages::ids::BridgeId;
+use wire::messages::link::{
+    Command, CommandBody, FromBridge, LiveConference, Load, Notice, Outcome, Refusal, Reply,
+};
 
 use self::channels::{ChannelCounts, ChannelReceiver, Channels, Generation, Owner};
 use self::log_ids::LogIds;
-use self::placements::{Placements, Route};
-use crate::engine::ports::{ChannelEvent, Output};
+pub(crate) use self::placements::PlacementLimits;
+use self::placements::{Answered, Placements, Route};
+use crate::engine::ports::{ChannelEvent, Output, PartId};
 use crate::handshakes::Handshakes;
 use crate::stats::{BridgeStats, Sampler};
 use crate::worker::{FromWorker, Worker, WorkerCommand};
@@ -84,7 +87,10 @@ struct Pending {
     connection: Connection,
     /// The id signaling chose.
     id: u64,
-    conference: ConferenceId,
+    /// What it was about.
+    about: Answered,
+    /// Workers that have not answered.
+    left: usize,
 }
 
 /// An admitted channel socket: queue it reads from, and what it says when it ends.
@@ -99,11 +105,11 @@ impl Control {
         bridge: BridgeId,
         workers: Vec<Worker>,
         handshakes: Handshakes,
-        endpoints_max: usize,
+        limits: PlacementLimits,
         links: usize,
     ) -> Self {
         let state = State {
-            placements: Placements::new(workers.len(), endpoints_max),
+            placements: Placements::new(workers.len(), limits),
             pending: HashMap::new(),
             next_id: 0,
             links: (0..links).map(|_| None).collect(),
@@ -134,22 +140,24 @@ impl Control {
         "every worker is gone".to_owned()
     }
 
-    /// Takes a command: answers it at once or hands it to its worker. Waits while that has enough to do.
+    /// Takes a command: answers it at once or hands it to its workers. Waits while one has enough to do.
     pub(crate) async fn command(&self, connection: Connection, mut command: Command) {
         let route = {
             let mut state = self.state();
             let route = state.placements.route(Instant::now(), &command);
-            if let Route::Worker(_) = route {
-                let id = state.next_id;
-                state.next_id += 1;
-                let pending = Pending { connection, id: command.id, conference: command.conference.clone() };
-                state.pending.insert(id, pending);
-                command.id = id;
+            if let Route::Workers { workers, .. } = &route {
+                command.id = state.expect_answers(connection, &command, workers.len());
             }
             route
         };
         let outcome = match route {
-            Route::Worker(worker) => return self.workers[worker].command(WorkerCommand::Link(command)).await,
+            Route::Workers { workers, parts, stale } => {
+                for worker in stale {
+                    let over = WorkerCommand::EndStale(command.conference.clone(), command.epoch);
+                    self.workers[worker].command(over).await;
+                }
+                return self.hand_out(&workers, &parts, command).await;
+            }
             Route::Done => Outcome::Done,
             Route::Refused(error, message) => {
                 if error == Refusal::StaleEpoch {
@@ -159,6 +167,16 @@ impl Control {
             }
         };
         self.tell(connection, FromBridge::Reply(Reply { id: command.id, outcome }));
+    }
+
+    async fn hand_out(&self, workers: &[usize], parts: &[usize], command: Command) {
+        for worker in workers {
+            let others = parts.iter().filter(|part| *part != worker);
+            // Invariant: there are no more workers than a part's number can say.
+            let others = others.map(|part| PartId(*part as u16)).collect();
+            let command = command.clone();
+            self.workers[*worker].command(WorkerCommand::Link { command, others }).await;
+        }
     }
 
     /// Sends `message` over one connection; nothing happens when it is gone.
@@ -276,7 +294,7 @@ impl Control {
 
     fn handle_output(&self, worker: usize, output: Output) {
         match output {
-            Output::Reply(reply) => self.state().answer(reply),
+            Output::Reply(reply) => self.state().answer(worker, reply),
             Output::Notice(notice) => {
                 let (conference, endpoint) = self.log_ids.of(&notice.conference, &notice.endpoint);
                 tracing::info!(%conference, %endpoint, event = ?notice.event, "endpoint");
@@ -286,17 +304,17 @@ impl Control {
             Output::ChannelOpenable(endpoint, ticket) => {
                 let (conference, id) = self.log_ids.of(&ticket.conference, &ticket.endpoint);
                 tracing::info!(%conference, endpoint = %id, worker, "endpoint added");
-                self.state().placements.endpoint_added(&ticket.conference, ticket.endpoint.clone());
+                self.state().placements.endpoint_added(worker, &ticket.conference, &ticket.endpoint);
                 self.channels().add((worker, endpoint), ticket);
             }
             Output::EndpointGone(endpoint) => {
                 let Some((conference, id)) = self.channels().remove((worker, endpoint)) else { return };
-                self.state().placements.endpoint_gone(Instant::now(), &conference, &id);
+                self.state().placements.endpoint_gone(Instant::now(), worker, (&conference, &id));
                 let (conference, id) = self.log_ids.of(&conference, &id);
                 tracing::info!(%conference, endpoint = %id, worker, "endpoint gone");
             }
-            // Invariant: the outbox sends these to the DTLS thread.
-            Output::Handshake(..) => {}
+            // Invariant: the worker sends these to the DTLS thread and to other workers.
+            Output::Handshake(..) | Output::Part(..) => {}
         }
     }
 
@@ -315,9 +333,30 @@ impl Control {
 }
 
 impl State {
-    fn answer(&mut self, reply: Reply) {
+    /// Notes whom a routed command is to be answered to; the id under which its workers know it.
+    fn expect_answers(&mut self, connection: Connection, command: &Command, left: usize) -> u64 {
+        let id = self.next_id;
+        self.next_id += 1;
+        let endpoint = match &command.body {
+            CommandBody::SetEndpoint { endpoint, .. } | CommandBody::RemoveEndpoint { endpoint } => {
+                Some(endpoint.clone())
+            }
+            CommandBody::EndConference | CommandBody::Unknown => None,
+        };
+        let about = Answered { conference: command.conference.clone(), epoch: command.epoch, endpoint };
+        self.pending.insert(id, Pending { connection, id: command.id, about, left });
+        id
+    }
+
+    fn answer(&mut self, worker: usize, reply: Reply) {
+        let Some(pending) = self.pending.get_mut(&reply.id) else { return };
+        self.placements.answered(Instant::now(), worker, &pending.about);
+        pending.left -= 1;
+        if pending.left > 0 {
+            // The end of a conference, which no worker refuses: the last one's answer is everybody's.
+            return;
+        }
         let Some(pending) = self.pending.remove(&reply.id) else { return };
-        self.placements.answered(Instant::now(), &pending.conference);
         self.tell(pending.connection, FromBridge::Reply(Reply { id: pending.id, outcome: reply.outcome }));
     }
 

@@ -28,6 +28,10 @@ pub struct BridgeSettings {
     /// up to this. At most 10000. Default 0, never: a busy worker's packets gather by themselves, and waiting costs the
     /// delay in full but saves little (at 70 %: 6 % of a worker's time for 1000, 12 % for 4000).
     pub send_hold_max_us: u32,
+    /// Endpoints of one conference on one worker, beyond which further ones go to other workers. A packet that
+    /// crosses costs each of them about as much as a few more receivers would, and each source that is shown there a cache of its
+    /// own; a smaller conference costs nothing more. Default 200.
+    pub spread_above: u32,
     /// Addresses browsers are told to send media to, most wanted first: the public one behind a 1:1 NAT, for example.
     /// Empty: every address of this machine, loopback last. Each costs a browser some checks. Default empty.
     pub announced_addresses: Vec<IpAddr>,
@@ -63,6 +67,7 @@ impl Default for BridgeSettings {
             workers: 0,
             pin_workers: true,
             send_hold_max_us: 0,
+            spread_above: 200,
             announced_addresses: Vec::new(),
             channel_listen: (Ipv4Addr::LOCALHOST, 9090).into(),
             channel_url: String::new(),
@@ -98,6 +103,9 @@ impl BridgeSettings {
         self.check_signaling()?;
         if self.send_hold_max_us > SEND_HOLD_MAX_US {
             return refuse("send_hold_max_us", format!("must be at most {SEND_HOLD_MAX_US}"));
+        }
+        if self.spread_above == 0 {
+            return refuse("spread_above", "must be at least 1".to_owned());
         }
         if !(1..=ENDPOINTS_MAX).contains(&self.endpoints_max) {
             return refuse("endpoints_max", format!("must be 1 to {ENDPOINTS_MAX}"));
@@ -282,6 +290,7 @@ mod tests {
         );
         assert_eq!(refused_key(|settings| settings.endpoints_max = 0), "endpoints_max");
         assert_eq!(refused_key(|settings| settings.send_hold_max_us = 10_001), "send_hold_max_us");
+        assert_eq!(refused_key(|settings| settings.spread_above = 0), "spread_above");
     }
 
     #[test]

@@ -13,18 +13,18 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use wire::messages::ids::BridgeId;
-use wire::messages::link::Hello;
+use wire::messages::link::{Hello, MEDIA_ADDRESSES_MAX};
 use wire::messages::media::Fingerprint;
 
-use crate::control::Control;
-use crate::engine::ports::EngineSettings;
+use crate::control::{Control, PlacementLimits};
+use crate::engine::ports::{EngineSettings, PartId};
 use crate::handshake::Identity;
 use crate::handshakes::Handshakes;
 use crate::link::LinkSettings;
 use crate::listener::{self, Limits};
 use crate::settings::{BridgeSettings, SettingsError, base_url, processors};
 use crate::udp::{MediaSocket, SOCKET_BUFFER_BYTES, allowed_processors};
-use crate::worker::{FromWorker, Mailbox, Worker, WorkerCommand, WorkerParts};
+use crate::worker::{Door, FromWorker, Mailbox, Worker, WorkerCommand, WorkerParts};
 use crate::{addresses, channel, link, rest};
 
 /// What a started bridge listens on.
@@ -107,7 +107,8 @@ pub async fn start(settings: &BridgeSettings) -> Result<BridgeHandle, StartError
     let Threads { workers, handshakes, handles } =
         spawn_threads(settings, &bound, identity, sockets, &control_sender)?;
     let (endpoints_max, links) = (settings.endpoints_max as usize, settings.signaling.len());
-    let control = Arc::new(Control::new(bound.bridge.clone(), workers, handshakes, endpoints_max, links));
+    let limits = PlacementLimits { endpoints_max, spread_above: settings.spread_above as usize };
+    let control = Arc::new(Control::new(bound.bridge.clone(), workers, handshakes, limits, links));
     let rest_router =
         rest::router(Arc::clone(&control), settings.region.clone(), &settings.rest_hosts, links)
             .map_err(|error| StartError::Library(error.to_string()))?;
@@ -236,8 +237,9 @@ fn spawn_threads(
 ) -> Result<Threads, StartError> {
     let fingerprint = Fingerprint { algorithm: "sha-256".to_owned(), value: identity.fingerprint_sha256() };
     let (handshakes, inbox) = Handshakes::queue();
-    let mailboxes = sockets.iter().map(|_| Mailbox::new()).collect::<io::Result<Vec<_>>>()?;
+    let mailboxes = sockets.iter().map(|_| Mailbox::new(sockets.len())).collect::<io::Result<Vec<_>>>()?;
     let reports = mailboxes.iter().map(Mailbox::report_sender).collect();
+    let doors: Arc<[Door]> = mailboxes.iter().map(Mailbox::door).collect();
     drop(inbox.spawn(identity, reports, control.clone())?);
     let mut handles = Vec::with_capacity(sockets.len());
     let processors = if settings.pin_workers { allowed_processors() } else { Vec::new() };
@@ -249,6 +251,7 @@ fn spawn_threads(
             candidates: addresses::candidates(&bound.announced, socket.family(), socket.port()),
             endpoints_max: settings.endpoints_max as usize,
             seed: rand::random(),
+            part: PartId(index as u16),
         };
         let processor = (!processors.is_empty()).then(|| processors[index % processors.len()]);
         let handshakes = handshakes.clone();
@@ -257,6 +260,7 @@ fn spawn_threads(
             socket,
             engine,
             mailbox,
+            doors: Arc::clone(&doors),
             handshakes,
             control: control.clone(),
             processor,
@@ -285,6 +289,7 @@ fn links_of(settings: &BridgeSettings, bound: &Bound) -> Vec<LinkSettings> {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         region: settings.region.clone(),
         channel: channel_url(settings, bound.channel),
+        media: media_addresses(bound),
         endpoints_max: settings.endpoints_max,
         conferences: Vec::new(),
     };
@@ -299,6 +304,12 @@ fn links_of(settings: &BridgeSettings, bound: &Bound) -> Vec<LinkSettings> {
             hello: hello.clone(),
         })
         .collect()
+}
+
+/// What a relay lets its clients reach: the most wanted address of every worker, then the next.
+fn media_addresses(bound: &Bound) -> Vec<SocketAddr> {
+    let of_all_workers = |&ip| bound.media_ports.iter().map(move |&port| SocketAddr::new(ip, port));
+    bound.announced.iter().flat_map(of_all_workers).take(MEDIA_ADDRESSES_MAX).collect()
 }
 
 /// The configured URL, or one that works on this machine.

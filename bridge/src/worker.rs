@@ -1,10 +1,12 @@
-//! A worker: one thread, pinned to one processor, with one socket and one engine. Nothing is shared with other workers.
+//! A worker: one thread, pinned to one processor, with one socket and one engine. With other workers it only shares rings
+//! through which conferences that are too large for one of them cross.
 //!
 //! ```text
 //!            ┌── commands ── channel events ── handshake reports ──┐  bounded queues + eventfd
 //!            ▼                                                     │
 //! socket ─▶ turn: receive a batch ─▶ engine ─▶ send ring ─▶ socket │
-//!            └──▶ outbox ─▶ control plane (replies, notices, channels), DTLS thread
+//!            │                         ▲ └──▶ outbox ─▶ control plane (replies, notices, channels), DTLS thread
+//!            └─────────────── parts ◀──┴──▶ rings of other workers
 //! ```
 //!
 //! A turn reads the clock once for all it received, hands over a bounded number of everything else, and sends what the
@@ -13,6 +15,10 @@
 mod hold;
 pub(crate) mod meter;
 mod outbox;
+mod parts;
+mod ring;
+#[cfg(test)]
+mod ring_tests;
 mod turn;
 pub(crate) mod waker;
 
@@ -26,12 +32,15 @@ use std::time::{Duration, Instant};
 use hdrhistogram::Histogram;
 use serde_json::Value;
 use tokio::sync::{mpsc, oneshot, watch};
+use wire::messages::ids::{ConferenceId, Epoch};
 use wire::messages::link::Command;
 
 use self::meter::{LatencyTotals, empty_histogram};
+pub(crate) use self::parts::Door;
+use self::ring::RingReceiver;
 use self::turn::Turns;
 use self::waker::Waker;
-use crate::engine::ports::{ChannelEvent, EndpointKey, EngineSettings, HandshakeReport, Output};
+use crate::engine::ports::{ChannelEvent, EndpointKey, EngineSettings, HandshakeReport, Output, PartId};
 use crate::engine::stats::EngineStats;
 use crate::handshakes::Handshakes;
 use crate::udp::{MediaSocket, SendCounts};
@@ -40,7 +49,13 @@ use crate::udp::{MediaSocket, SendCounts};
 #[derive(Debug)]
 pub(crate) enum WorkerCommand {
     /// Signaling's.
-    Link(Command),
+    Link {
+        command: Command,
+        /// Other workers that hold parts of the conference, or will.
+        others: Vec<PartId>,
+    },
+    /// Another worker holds the conference under a newer epoch.
+    EndStale(ConferenceId, Epoch),
     /// The operator wants the state tree.
     Debug(oneshot::Sender<Value>),
     /// The process ends.
@@ -78,6 +93,8 @@ pub(crate) struct WorkerParts {
     pub(crate) socket: MediaSocket,
     pub(crate) engine: EngineSettings,
     pub(crate) mailbox: Mailbox,
+    /// Of all workers, by index.
+    pub(crate) doors: Arc<[Door]>,
     pub(crate) handshakes: Handshakes,
     pub(crate) control: mpsc::Sender<FromWorker>,
     /// The processor to stay on.
@@ -95,6 +112,8 @@ pub(crate) struct Mailbox {
     commands: Queue<WorkerCommand>,
     channel_events: Queue<(EndpointKey, ChannelEvent)>,
     reports: Queue<(EndpointKey, HandshakeReport)>,
+    door: Door,
+    rings: mpsc::Receiver<(PartId, RingReceiver)>,
 }
 
 /// One worker's numbers as of its last full second.
@@ -146,11 +165,17 @@ impl WorkerSnapshot {
 }
 
 impl Mailbox {
+    /// The queues of one of so many workers.
+    ///
     /// # Errors
     /// When the process is out of file descriptors.
-    pub(crate) fn new() -> std::io::Result<Self> {
+    pub(crate) fn new(workers: usize) -> std::io::Result<Self> {
+        let waker = Arc::new(Waker::new()?);
+        let (door, rings) = Door::new(workers, Arc::clone(&waker));
         Ok(Self {
-            waker: Arc::new(Waker::new()?),
+            waker,
+            door,
+            rings,
             commands: mpsc::channel(COMMANDS_MAX),
             channel_events: mpsc::channel(CHANNEL_EVENTS_MAX),
             reports: mpsc::channel(REPORTS_MAX),
@@ -161,6 +186,11 @@ impl Mailbox {
     #[cfg(test)]
     pub(crate) fn take_reports(&mut self) -> Vec<(EndpointKey, HandshakeReport)> {
         std::iter::from_fn(|| self.reports.1.try_recv().ok()).collect()
+    }
+
+    /// The other workers' end.
+    pub(crate) fn door(&self) -> Door {
+        self.door.clone()
     }
 
     /// The DTLS thread's end.

@@ -42,6 +42,14 @@ fn a_participant_of_a_meeting_who_is_shown_twenty_pictures_costs_less_than_600_k
 }
 
 #[test]
+fn a_participant_who_sends_three_layers_costs_less_than_600_kib() {
+    let sender = |number: u32| Browser::watcher(number + 1).with_audio().with_video(3).with_slots(3, 9);
+    let each = engine_bytes((0..10).map(sender)) / 10;
+    println!("{} KiB for each sender of three layers", each / KIB);
+    assert!(each <= 600 * KIB, "{each}");
+}
+
+#[test]
 fn a_viewer_of_a_full_screen_of_pictures_costs_less_than_100_kib() {
     let stage = |viewers: u32| {
         let talkers = (0..20).map(|number| Browser::talker(number + 1).with_slots(3, 5));

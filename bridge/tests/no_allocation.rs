@@ -65,6 +65,52 @@ fn a_packet_renumbered_after_a_switch_allocates_nothing() {
 }
 
 #[test]
+fn a_packet_that_crosses_to_another_worker_allocates_nothing_on_either_side() {
+    let mut world = World::with_parts(2);
+    let sender = world.join(Browser::talker(1));
+    for number in 2..=20 {
+        world.join(Browser::watcher(number).at(usize::from(number > 10)));
+    }
+    world.run(secs(3));
+    cross(&mut world, sender);
+    let (counted, crossed) = cross(&mut world, sender);
+    assert!(crossed > 500, "{crossed}");
+    assert_eq!(counted, 0, "while {crossed} packets crossed");
+}
+
+/// Allocations of both engines while five seconds of an endpoint's packets cross, and how many did.
+fn cross(world: &mut World, place: usize) -> (u64, u64) {
+    let path = world.browsers[place].path;
+    let (mut counted, mut crossed) = (0, 0);
+    for _ in 0..250 {
+        world.now += ms(20);
+        for mut packet in world.browsers[place].handle_timeout(world.now) {
+            let is_media = packet[0] >= 128 && !(64..96).contains(&(packet[1] & 0x7f));
+            if !is_media {
+                continue;
+            }
+            let before = counting_allocator::allocations();
+            world.bridge.handle_datagram(world.now, path, &mut packet);
+            for (_, crossing, bytes) in world.bridge.crossings().iter() {
+                world.others[0].handle_crossing(world.now, crossing, (bytes, &[]));
+                crossed += 1;
+            }
+            world.bridge.crossings().clear();
+            counted += counting_allocator::allocations() - before;
+        }
+        for part in [0, 1] {
+            let now = world.now;
+            let engine = world.engine(part);
+            engine.send_ring().clear();
+            engine.handle_timeout(now);
+            engine.send_ring().clear();
+            while engine.poll_output().is_some() {}
+        }
+    }
+    (counted, crossed)
+}
+
+#[test]
 fn a_flood_from_strangers_allocates_nothing_and_is_answered_with_nothing() {
     let mut world = World::new();
     world.join(Browser::talker(1));

@@ -1,53 +1,115 @@
-//! Which worker has which conference, and what a command may do before any worker sees it. Pure: no clock, no queue.
+//! Which workers have which conference, and what a command may do before any worker sees it. Pure: no clock, no queue.
 //!
-//! A conference stays on its worker while it has endpoints or commands in flight. Its epoch is remembered for a while
-//! after that, so that a late command of an older assignment is refused even when its worker has forgotten it.
+//! A conference stays on its worker while it has endpoints or commands in flight. When it outgrows that, further endpoints
+//! go to other workers, each of which then holds a part of it. An endpoint stays where it is; the conference's epoch is
+//! remembered for a while after its end, so that a late command of an older assignment is refused even when its workers
+//! have forgotten it.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use foldhash::{HashMap, HashMapExt as _};
 use wire::messages::ids::{ConferenceId, EndpointId, Epoch};
 use wire::messages::link::{Command, CommandBody, LiveConference, Refusal};
 
-/// Conferences by their worker.
+/// Conferences by their workers.
 pub(crate) struct Placements {
     conferences: HashMap<ConferenceId, Placement>,
     /// Endpoints held and commands in flight, by worker.
     loads: Vec<usize>,
-    endpoints_max: usize,
+    limits: PlacementLimits,
+}
+
+/// What may be where.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct PlacementLimits {
+    /// Endpoints of the whole bridge.
+    pub(crate) endpoints_max: usize,
+    /// Endpoints of one conference on one worker, as long as another worker has room.
+    pub(crate) spread_above: usize,
 }
 
 struct Placement {
     epoch: Epoch,
-    worker: usize,
-    endpoints: BTreeSet<EndpointId>,
-    /// Commands that its worker has not answered yet.
+    /// The workers that hold some of it, or will; the first is where it began, or what is left of that. A quiet one's is
+    /// kept, to be told of what ends it.
+    parts: Vec<Part>,
+    endpoints: BTreeMap<EndpointId, Seat>,
+    /// Commands that its workers have not answered yet.
     in_flight: usize,
     /// When the last endpoint went or the last answer came.
     quiet_since: Instant,
 }
 
+struct Part {
+    worker: usize,
+    /// Seats there.
+    endpoints: usize,
+}
+
+/// Where an endpoint is, or is being made.
+struct Seat {
+    worker: usize,
+    is_held: bool,
+    /// Commands about it that are not answered yet.
+    in_flight: usize,
+}
+
 /// What becomes of a command.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Route {
-    /// This worker's; `answered` is to be called for it.
-    Worker(usize),
+    /// These workers', the same for all of them; `answered` is to be called for each.
+    Workers {
+        /// Never empty. More than one only for the end of a conference.
+        workers: Vec<usize>,
+        /// All that hold parts of the conference, or will.
+        parts: Vec<usize>,
+        /// Workers that hold it under an older epoch, which is over.
+        stale: Vec<usize>,
+    },
     /// There is nothing left to do.
     Done,
     /// Not to be done.
     Refused(Refusal, &'static str),
 }
 
+/// What a worker has answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Answered {
+    pub(crate) conference: ConferenceId,
+    pub(crate) epoch: Epoch,
+    /// The endpoint that the command was about, if it was about one.
+    pub(crate) endpoint: Option<EndpointId>,
+}
+
 impl Placement {
     fn is_quiet(&self) -> bool {
-        self.endpoints.is_empty() && self.in_flight == 0
+        self.in_flight == 0 && !self.endpoints.values().any(|seat| seat.is_held)
+    }
+
+    fn workers(&self) -> Vec<usize> {
+        self.parts.iter().map(|part| part.worker).collect()
+    }
+
+    fn forget_idle_seat(&mut self, endpoint: &EndpointId) {
+        let Some(seat) = self.endpoints.get(endpoint).filter(|seat| !seat.is_held && seat.in_flight == 0)
+        else {
+            return;
+        };
+        if let Some(place) = self.parts.iter().position(|part| part.worker == seat.worker) {
+            self.parts[place].endpoints -= 1;
+            // With its last endpoint a part ends; the conference only with the last of all.
+            if self.parts[place].endpoints == 0 && self.parts.len() > 1 {
+                self.parts.remove(place);
+            }
+        }
+        self.endpoints.remove(endpoint);
     }
 }
 
 impl Placements {
-    pub(crate) fn new(workers: usize, endpoints_max: usize) -> Self {
-        Self { conferences: HashMap::new(), loads: vec![0; workers], endpoints_max }
+    pub(crate) fn new(workers: usize, limits: PlacementLimits) -> Self {
+        Self { conferences: HashMap::new(), loads: vec![0; workers], limits }
     }
 
     /// Decides where `command` goes, and counts it as in flight there.
@@ -59,60 +121,91 @@ impl Placements {
         match &command.body {
             CommandBody::Unknown => Route::Refused(Refusal::UnknownCommand, "not known to this version"),
             CommandBody::SetEndpoint { endpoint, .. } => {
-                let is_held = known.is_some_and(|placement| placement.endpoints.contains(endpoint));
-                if !is_held && self.loads.iter().sum::<usize>() >= self.endpoints_max {
+                let seat = known.and_then(|placement| placement.endpoints.get(endpoint));
+                let is_held = seat.is_some_and(|seat| seat.is_held);
+                if !is_held && self.loads.iter().sum::<usize>() >= self.limits.endpoints_max {
                     return Route::Refused(Refusal::Full, "this bridge holds as many endpoints as it may");
                 }
-                let worker = self.place(now, command);
-                self.take_off(worker, command)
+                self.remember(now, command);
+                self.forget_parts_if_quiet(&command.conference);
+                let stale = self.begin_epoch(command);
+                let worker = self.place(&command.conference, endpoint);
+                self.take_off(vec![worker], command, Some(endpoint), stale)
             }
-            CommandBody::RemoveEndpoint { .. } | CommandBody::EndConference => {
-                let Some(placement) = self.conferences.get(&command.conference) else {
-                    self.remember(now, command);
+            CommandBody::RemoveEndpoint { endpoint } => {
+                let Some(first) = self.first_worker(now, command) else { return Route::Done };
+                let stale = self.begin_epoch(command);
+                let seat =
+                    self.conferences.get(&command.conference).and_then(|it| it.endpoints.get(endpoint));
+                let worker = seat.map_or(first, |seat| seat.worker);
+                self.take_off(vec![worker], command, Some(endpoint), stale)
+            }
+            CommandBody::EndConference => {
+                if self.first_worker(now, command).is_none() {
                     return Route::Done;
-                };
-                let worker = placement.worker;
-                self.take_off(worker, command)
+                }
+                let stale = self.begin_epoch(command);
+                let workers = self.conferences.get(&command.conference).map(Placement::workers);
+                self.take_off(workers.unwrap_or_default(), command, None, stale)
             }
         }
     }
 
-    /// A routed command has been answered.
-    pub(crate) fn answered(&mut self, now: Instant, conference: &ConferenceId) {
-        let Some(placement) = self.conferences.get_mut(conference) else { return };
-        if placement.in_flight > 0 {
-            placement.in_flight -= 1;
-            placement.quiet_since = now;
-            self.loads[placement.worker] -= 1;
+    /// `worker` has answered a routed command.
+    pub(crate) fn answered(&mut self, now: Instant, worker: usize, answered: &Answered) {
+        self.loads[worker] = self.loads[worker].saturating_sub(1);
+        let Some(placement) = self.conferences.get_mut(&answered.conference) else { return };
+        placement.in_flight = placement.in_flight.saturating_sub(1);
+        placement.quiet_since = now;
+        let Some(endpoint) = answered.endpoint.as_ref().filter(|_| placement.epoch == answered.epoch) else {
+            return;
+        };
+        if let Some(seat) = placement.endpoints.get_mut(endpoint) {
+            seat.in_flight = seat.in_flight.saturating_sub(1);
+            placement.forget_idle_seat(endpoint);
         }
     }
 
     /// `worker` now holds `endpoint`.
-    pub(crate) fn endpoint_added(&mut self, conference: &ConferenceId, endpoint: EndpointId) {
+    pub(crate) fn endpoint_added(&mut self, worker: usize, conference: &ConferenceId, endpoint: &EndpointId) {
         let Some(placement) = self.conferences.get_mut(conference) else { return };
-        if placement.endpoints.insert(endpoint) {
-            self.loads[placement.worker] += 1;
+        let Some(seat) = placement.endpoints.get_mut(endpoint).filter(|seat| seat.worker == worker) else {
+            return;
+        };
+        if !std::mem::replace(&mut seat.is_held, true) {
+            self.loads[worker] += 1;
         }
     }
 
-    /// No worker holds `endpoint` any more.
-    pub(crate) fn endpoint_gone(&mut self, now: Instant, conference: &ConferenceId, endpoint: &EndpointId) {
+    /// `worker` no longer holds `endpoint`.
+    pub(crate) fn endpoint_gone(
+        &mut self,
+        now: Instant,
+        worker: usize,
+        (conference, endpoint): (&ConferenceId, &EndpointId),
+    ) {
         let Some(placement) = self.conferences.get_mut(conference) else { return };
-        if placement.endpoints.remove(endpoint) {
+        let Some(seat) = placement.endpoints.get_mut(endpoint).filter(|seat| seat.worker == worker) else {
+            return;
+        };
+        if std::mem::take(&mut seat.is_held) {
             placement.quiet_since = now;
-            self.loads[placement.worker] -= 1;
+            self.loads[worker] -= 1;
         }
+        placement.forget_idle_seat(endpoint);
     }
 
     /// Conferences with endpoints.
     pub(crate) fn live(&self) -> Vec<LiveConference> {
-        let held = self.conferences.iter().filter(|(_, placement)| !placement.endpoints.is_empty());
-        held.map(|(conference, placement)| LiveConference {
-            conference: conference.clone(),
-            epoch: placement.epoch,
-            endpoints: placement.endpoints.iter().cloned().collect(),
-        })
-        .collect()
+        let live = self.conferences.iter().map(|(conference, placement)| {
+            let held = placement.endpoints.iter().filter(|(_, seat)| seat.is_held);
+            LiveConference {
+                conference: conference.clone(),
+                epoch: placement.epoch,
+                endpoints: held.map(|(endpoint, _)| endpoint.clone()).collect(),
+            }
+        });
+        live.filter(|conference| !conference.endpoints.is_empty()).collect()
     }
 
     /// Forgets what has been quiet for `REMEMBERED`; the oldest first when there is too much to remember.
@@ -130,37 +223,93 @@ impl Placements {
         }
     }
 
-    /// The conference's worker, or the one with least to do for a conference that has none.
-    fn place(&mut self, now: Instant, command: &Command) -> usize {
-        if let Some(placement) = self.conferences.get(&command.conference).filter(|known| !known.is_quiet()) {
-            return placement.worker;
+    /// Where an endpoint is, or shall be: the first of its conference's workers with room for it, or else the worker with
+    /// least to do that has nothing of the conference yet, or else the part with the fewest endpoints.
+    fn place(&mut self, conference: &ConferenceId, endpoint: &EndpointId) -> usize {
+        let Self { conferences, loads, limits } = self;
+        let Some(placement) = conferences.get_mut(conference) else { return 0 };
+        if let Some(seat) = placement.endpoints.get(endpoint) {
+            return seat.worker;
         }
-        let least = self.loads.iter().enumerate().min_by_key(|(_, load)| **load);
-        let worker = least.map_or(0, |(worker, _)| worker);
-        self.remember(now, command);
-        if let Some(placement) = self.conferences.get_mut(&command.conference) {
-            placement.worker = worker;
-        }
+        let Placement { parts, .. } = placement;
+        let roomy = parts.iter().position(|part| part.endpoints < limits.spread_above);
+        let part = roomy.unwrap_or_else(|| {
+            let others = (0..loads.len()).filter(|worker| !parts.iter().any(|part| part.worker == *worker));
+            match others.min_by_key(|worker| loads[*worker]) {
+                Some(worker) => {
+                    parts.push(Part { worker, endpoints: 0 });
+                    parts.len() - 1
+                }
+                None => (0..parts.len()).min_by_key(|part| parts[*part].endpoints).unwrap_or(0),
+            }
+        });
+        parts[part].endpoints += 1;
+        let worker = parts[part].worker;
+        let seat = Seat { worker, is_held: false, in_flight: 0 };
+        placement.endpoints.insert(endpoint.clone(), seat);
         worker
+    }
+
+    /// The conference's first worker. One that is not known has nothing to take away; its epoch is.
+    fn first_worker(&mut self, now: Instant, command: &Command) -> Option<usize> {
+        self.remember(now, command);
+        let placement = self.conferences.get_mut(&command.conference)?;
+        let first = placement.parts.first().map(|part| part.worker);
+        if first.is_none() {
+            placement.epoch = placement.epoch.max(command.epoch);
+        }
+        first
+    }
+
+    /// With nobody in it, a conference is as good anywhere.
+    fn forget_parts_if_quiet(&mut self, conference: &ConferenceId) {
+        if let Some(placement) = self.conferences.get_mut(conference).filter(|known| known.is_quiet()) {
+            placement.parts.clear();
+        }
     }
 
     fn remember(&mut self, now: Instant, command: &Command) {
         self.conferences.entry(command.conference.clone()).or_insert_with(|| Placement {
             epoch: command.epoch,
-            worker: 0,
-            endpoints: BTreeSet::new(),
+            parts: Vec::new(),
+            endpoints: BTreeMap::new(),
             in_flight: 0,
             quiet_since: now,
         });
     }
 
-    fn take_off(&mut self, worker: usize, command: &Command) -> Route {
-        if let Some(placement) = self.conferences.get_mut(&command.conference) {
-            placement.epoch = placement.epoch.max(command.epoch);
-            placement.in_flight += 1;
-            self.loads[worker] += 1;
+    /// With a newer epoch nothing of the older one counts any more. The workers that have something of it besides the
+    /// first, which hears of the epoch by the command itself.
+    fn begin_epoch(&mut self, command: &Command) -> Vec<usize> {
+        let Some(placement) = self.conferences.get_mut(&command.conference) else { return Vec::new() };
+        if placement.epoch >= command.epoch {
+            return Vec::new();
         }
-        Route::Worker(worker)
+        placement.epoch = command.epoch;
+        for seat in std::mem::take(&mut placement.endpoints).into_values().filter(|seat| seat.is_held) {
+            self.loads[seat.worker] -= 1;
+        }
+        placement.parts.iter_mut().for_each(|part| part.endpoints = 0);
+        let stale = placement.parts.split_off(placement.parts.len().min(1));
+        stale.into_iter().map(|part| part.worker).collect()
+    }
+
+    fn take_off(
+        &mut self,
+        workers: Vec<usize>,
+        command: &Command,
+        endpoint: Option<&EndpointId>,
+        stale: Vec<usize>,
+    ) -> Route {
+        let Some(placement) = self.conferences.get_mut(&command.conference) else { return Route::Done };
+        for worker in &workers {
+            placement.in_flight += 1;
+            self.loads[*worker] += 1;
+        }
+        if let Some(seat) = endpoint.and_then(|endpoint| placement.endpoints.get_mut(endpoint)) {
+            seat.in_flight += 1;
+        }
+        Route::Workers { workers, parts: placement.workers(), stale }
     }
 }
 
@@ -171,100 +320,5 @@ const REMEMBERED: Duration = Duration::from_secs(3600);
 const REMEMBERED_MAX: usize = 65_536;
 
 #[cfg(test)]
-mod tests {
-    use wire::messages::media::{EndpointParameters, IceCredentials};
-
-    use super::*;
-
-    fn conference(letter: char) -> ConferenceId {
-        ConferenceId::parse(letter.to_string().repeat(26)).unwrap()
-    }
-
-    fn endpoint(number: u32) -> EndpointId {
-        EndpointId::parse(format!("{number:08x}")).unwrap()
-    }
-
-    fn command(letter: char, epoch: u64, body: CommandBody) -> Command {
-        Command { id: 1, conference: conference(letter), epoch: Epoch(epoch), body }
-    }
-
-    fn set(letter: char, epoch: u64, number: u32) -> Command {
-        let ice = IceCredentials { ufrag: "abcd".to_owned(), pwd: "p".repeat(22) };
-        let parameters = EndpointParameters { ice, fingerprints: Vec::new(), medias: Vec::new() };
-        let body = CommandBody::SetEndpoint { endpoint: endpoint(number), parameters, pins: Vec::new() };
-        command(letter, epoch, body)
-    }
-
-    /// Routes and completes the creation of an endpoint.
-    fn add(placements: &mut Placements, now: Instant, letter: char, number: u32) -> usize {
-        let Route::Worker(worker) = placements.route(now, &set(letter, 1, number)) else { panic!("refused") };
-        placements.endpoint_added(&conference(letter), endpoint(number));
-        placements.answered(now, &conference(letter));
-        worker
-    }
-
-    #[test]
-    fn conferences_spread_and_their_endpoints_stay_together() {
-        let (mut placements, now) = (Placements::new(2, 100), Instant::now());
-        let first = add(&mut placements, now, 'a', 1);
-        let second = add(&mut placements, now, 'b', 2);
-        assert_ne!(first, second);
-        for number in 3..9 {
-            assert_eq!(add(&mut placements, now, 'a', number), first);
-        }
-        assert_eq!(add(&mut placements, now, 'c', 9), second);
-    }
-
-    #[test]
-    fn a_burst_of_first_commands_is_spread_before_any_is_answered() {
-        let (mut placements, now) = (Placements::new(2, 100), Instant::now());
-        let routes: Vec<_> =
-            ['a', 'b', 'c', 'd'].iter().map(|&letter| placements.route(now, &set(letter, 1, 1))).collect();
-        assert_eq!(routes.iter().filter(|route| **route == Route::Worker(0)).count(), 2);
-        // A second endpoint of a conference whose first is still being made goes to the same worker.
-        assert_eq!(placements.route(now, &set('b', 1, 2)), routes[1]);
-    }
-
-    #[test]
-    fn an_older_epoch_is_refused_even_after_the_conference_has_ended() {
-        let (mut placements, now) = (Placements::new(2, 100), Instant::now());
-        assert!(matches!(placements.route(now, &set('a', 7, 1)), Route::Worker(_)));
-        placements.answered(now, &conference('a'));
-        let stale = Route::Refused(Refusal::StaleEpoch, "a newer assignment of this conference is known");
-        assert_eq!(placements.route(now, &set('a', 6, 1)), stale);
-        assert_eq!(placements.route(now, &command('b', 9, CommandBody::EndConference)), Route::Done);
-        assert_eq!(placements.route(now, &set('b', 8, 1)), stale);
-        placements.sweep(now + REMEMBERED);
-        assert!(matches!(placements.route(now, &set('a', 6, 1)), Route::Worker(_)));
-    }
-
-    #[test]
-    fn a_full_bridge_refuses_newcomers_but_not_those_inside() {
-        let (mut placements, now) = (Placements::new(1, 2), Instant::now());
-        add(&mut placements, now, 'a', 1);
-        add(&mut placements, now, 'a', 2);
-        assert!(matches!(placements.route(now, &set('a', 1, 3)), Route::Refused(Refusal::Full, _)));
-        assert_eq!(placements.route(now, &set('a', 1, 2)), Route::Worker(0));
-        placements.answered(now, &conference('a'));
-        placements.endpoint_gone(now, &conference('a'), &endpoint(1));
-        assert_eq!(placements.route(now, &set('a', 1, 3)), Route::Worker(0));
-    }
-
-    #[test]
-    fn a_command_of_a_newer_version_is_refused_as_unknown() {
-        let (mut placements, now) = (Placements::new(1, 2), Instant::now());
-        let route = placements.route(now, &command('a', 1, CommandBody::Unknown));
-        assert!(matches!(route, Route::Refused(Refusal::UnknownCommand, _)));
-    }
-
-    #[test]
-    fn only_conferences_with_endpoints_are_live() {
-        let (mut placements, now) = (Placements::new(1, 100), Instant::now());
-        add(&mut placements, now, 'a', 1);
-        add(&mut placements, now, 'b', 2);
-        placements.endpoint_gone(now, &conference('b'), &endpoint(2));
-        let live = placements.live();
-        assert_eq!(live.len(), 1);
-        assert_eq!((&live[0].conference, &live[0].endpoints[..]), (&conference('a'), &[endpoint(1)][..]));
-    }
-}
+#[path = "placements_tests.rs"]
+mod tests;

@@ -15,6 +15,7 @@ use wire::messages::link::{EndpointEvent, Notice};
 use wire::rtp::RtpView;
 use wire::stun;
 
+use super::cascade::PartBody;
 use super::conference::Conference;
 use super::control::Epochs;
 use super::drop_reason::DropReason;
@@ -321,11 +322,24 @@ impl Bridge {
         else {
             return;
         };
+        let is_last = conference.is_last_part();
+        conference.leave_parts(PartBody::Bye, &mut self.fx);
+        if is_last {
+            self.count_completed(now, place);
+        }
+        self.forget_conference(now, place);
+    }
+
+    fn count_completed(&mut self, now: Instant, place: usize) {
+        let lasted = now.saturating_duration_since(self.conferences[place].created);
         self.fx.counters.conferences_completed += 1;
-        self.fx.counters.conference_seconds += now.saturating_duration_since(conference.created).as_secs();
+        self.fx.counters.conference_seconds += lasted.as_secs();
+    }
+
+    fn forget_conference(&mut self, now: Instant, place: usize) {
+        let conference = self.conferences.remove(place);
         self.epochs.renew(now, &conference.id, conference.epoch);
         self.by_id.remove(&conference.id);
-        self.conferences.remove(place);
     }
 
     /// Forgets a conference and everybody in it, without notices: signaling wanted it so.
@@ -336,7 +350,11 @@ impl Bridge {
         for endpoint in endpoints {
             self.take_out(now, Place { conference: place, endpoint });
         }
-        self.end_if_empty(now, place);
+        // All parts are told to end at once: the one that stands for them counts.
+        if self.conferences[place].end_parts(&mut self.fx) {
+            self.count_completed(now, place);
+        }
+        self.forget_conference(now, place);
     }
 }
 

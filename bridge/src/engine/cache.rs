@@ -21,12 +21,14 @@ pub(crate) struct CacheSize {
 }
 
 impl CacheSize {
+    /// Of a shadow that nobody has been shown yet.
+    pub(crate) const NOTHING_YET: Self = Self { packets: 1, bytes: PACKET_BYTES_MAX };
     /// Opus is not asked for again, its redundancy repairs it: this is the receive slot and a little reordering.
     pub(crate) const AUDIO: Self = Self { packets: 16, bytes: 4 * 1024 };
-    /// The lowest of three layers, about 150 kbit/s: 3 s of it.
-    pub(crate) const VIDEO_LOW: Self = Self { packets: 256, bytes: 64 * 1024 };
-    /// The middle of three layers, about 500 kbit/s: 2 s of it.
-    pub(crate) const VIDEO_MIDDLE: Self = Self { packets: 256, bytes: 128 * 1024 };
+    /// The lowest of three layers, about 150 kbit/s: 2.5 s of it.
+    pub(crate) const VIDEO_LOW: Self = Self { packets: 128, bytes: 48 * 1024 };
+    /// The middle of three layers, about 500 kbit/s: 1.5 s of it.
+    pub(crate) const VIDEO_MIDDLE: Self = Self { packets: 128, bytes: 96 * 1024 };
     /// The highest or only layer, about 2.5 Mbit/s: 1 s of it, and a receiver asks again within that second. The three
     /// layers together stay below the 600 KiB that one 720p sender may cost.
     pub(crate) const VIDEO_HIGH: Self = Self { packets: 512, bytes: 320 * 1024 };

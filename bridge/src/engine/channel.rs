@@ -13,6 +13,7 @@ use wire::messages::ids::{EndpointId, SourceName};
 use wire::messages::media::MediaKind;
 use wire::messages::parse_json;
 
+use super::cascade::PartBody;
 use super::conference::Conference;
 use super::effects::Effects;
 use super::ports::{ChannelCommand, ChannelEvent, Output};
@@ -120,6 +121,10 @@ impl Conference {
     fn pass_message(&self, place: usize, mut message: EndpointMessage, fx: &mut Effects) {
         self.endpoints[place].id.as_str().clone_into(&mut message.from);
         let to = message.to.clone();
+        let is_here = || self.endpoints.iter().any(|(_, endpoint)| endpoint.id.as_str() == to);
+        if self.cascade.is_some() && (to.is_empty() || !is_here()) {
+            self.tell_parts(&PartBody::Say(message.clone()), fx);
+        }
         let message = FromBridge::EndpointMessage(message);
         let is_receiver =
             |other: usize| other != place && (to.is_empty() || self.endpoints[other].id.as_str() == to);
@@ -130,15 +135,23 @@ impl Conference {
     fn pass_stats(&self, place: usize, mut stats: Map<String, Value>, fx: &mut Effects) {
         let sender = &self.endpoints[place];
         stats.insert("from".to_owned(), Value::String(sender.id.to_string()));
-        let is_small = self.endpoints.len() < STATS_FOR_ALL_BELOW;
-        let is_receiver = |other: usize| {
-            let shows = |slot: &Slot| {
-                let shown = slot.filling.as_ref().and_then(|filling| self.sources.get(filling.source.place));
-                slot.kind == MediaKind::Video && shown.is_some_and(|source| source.owner == place)
-            };
-            other != place && (is_small || self.endpoints[other].slots.iter().any(|(_, slot)| shows(slot)))
-        };
+        if self.cascade.is_some() {
+            self.tell_parts(&PartBody::Stats { from: sender.id.clone(), stats: stats.clone() }, fx);
+        }
+        let is_small = self.size() < STATS_FOR_ALL_BELOW;
+        let is_receiver =
+            |other: usize| other != place && (is_small || self.is_shown_picture_of(other, &sender.id));
         self.tell_those(is_receiver, &FromBridge::EndpointStats(stats), fx);
+    }
+
+    /// Some picture of the endpoint `id` is shown to the one at `place`.
+    pub(crate) fn is_shown_picture_of(&self, place: usize, id: &EndpointId) -> bool {
+        let shows = |slot: &Slot| {
+            let shown = slot.filling.as_ref().and_then(|filling| self.sources.get(filling.source.place));
+            slot.kind == MediaKind::Video
+                && shown.is_some_and(|source| self.owner_id(source.owner) == Some(id))
+        };
+        self.endpoints[place].slots.iter().any(|(_, slot)| shows(slot))
     }
 
     /// An endpoint speaks only about its own video sources. Each change seats everybody anew, so they are rationed.
@@ -163,6 +176,7 @@ impl Conference {
         let endpoint_id = Some(self.endpoints[place].id.clone());
         let message = FromBridge::SourceVideoTypeMessage(SourceVideoType { endpoint_id, ..change });
         self.tell_those(|other| other != place, &message, fx);
+        self.publish(source, fx);
         self.seat_everyone(now, MediaKind::Video, fx);
     }
 
@@ -212,7 +226,7 @@ impl Conference {
         endpoint.slots_of(kind).into_iter().filter_map(move |slot| {
             let slot = &endpoint.slots[slot];
             let source = self.sources.get(slot.filling.as_ref()?.source.place)?;
-            let owner = self.endpoints.get(source.owner)?.id.clone();
+            let owner = self.owner_id(source.owner)?.clone();
             Some((slot, source.name.clone(), owner))
         })
     }
@@ -234,7 +248,7 @@ impl Conference {
     fn dominant_speaker(&self, now: Instant) -> Option<FromBridge> {
         let owner = |place: usize| {
             let source = self.sources.get(place)?;
-            Some(self.endpoints.get(source.owner)?.id.clone())
+            self.owner_id(source.owner).cloned()
         };
         let dominant = owner(self.speakers.dominant()?.place)?;
         let previous = self.speakers.previous().iter().filter_map(|speaker| owner(speaker.place));
@@ -250,7 +264,12 @@ impl Conference {
     }
 
     /// Writes a message once and queues it for every open channel of those.
-    fn tell_those(&self, is_receiver: impl Fn(usize) -> bool, message: &FromBridge, fx: &mut Effects) {
+    pub(crate) fn tell_those(
+        &self,
+        is_receiver: impl Fn(usize) -> bool,
+        message: &FromBridge,
+        fx: &mut Effects,
+    ) {
         // Invariant: every message is made of strings and numbers, which JSON can always hold.
         let Ok(text) = serde_json::to_string(message) else { return };
         for (place, endpoint) in &self.endpoints {

@@ -8,12 +8,13 @@ use wire::messages::ids::{ConferenceId, EndpointId, Epoch};
 use wire::messages::media::MediaKind;
 use wire::rtp::RtpView;
 
+use super::cascade::{Cascade, PartBody};
 use super::drop_reason::DropReason;
 use super::effects::Effects;
 use super::endpoint::Endpoint;
 use super::fan_out::fan_out;
 use super::nack::Arrival;
-use super::source::{Receiver, Source, SourceRef};
+use super::source::{Owner, Receiver, Source, SourceId, SourceRef};
 use super::speakers::Speakers;
 use super::uplink::Arrived;
 
@@ -25,16 +26,29 @@ pub(crate) struct Conference {
     pub created: Instant,
     /// Indexed by place; `order` says who came first.
     pub endpoints: Slab<Endpoint>,
-    /// Indexed by place. Names grow, so the lowest `id` came first.
+    /// Indexed by place; `began` says who came first.
     pub sources: Slab<Source>,
     pub speakers: Speakers<SourceRef>,
+    /// The other parts, if more workers than this one hold some of it.
+    pub cascade: Option<Box<Cascade>>,
+    /// Another part has counted it as completed.
+    pub is_counted_elsewhere: bool,
 }
 
 impl Conference {
     /// An empty conference.
     pub(crate) fn new(now: Instant, id: ConferenceId, epoch: Epoch) -> Self {
         let speakers = Speakers::new(SPEAKERS_RANKED);
-        Self { id, epoch, created: now, endpoints: Slab::new(), sources: Slab::new(), speakers }
+        Self {
+            id,
+            epoch,
+            created: now,
+            endpoints: Slab::new(),
+            sources: Slab::new(),
+            speakers,
+            cascade: None,
+            is_counted_elsewhere: false,
+        }
     }
 
     /// The place of an endpoint.
@@ -108,6 +122,10 @@ impl Conference {
         let is_first_choice = source.wanted.is_none();
         let is_layer_changed = source.choose_layer(now, arrived.layer, arrived.timestamp);
         fx.counters.layer_changes += u64::from(is_layer_changed && !is_first_choice);
+        if !source.shown_at.is_empty() {
+            self.cross(now, arrived, fx);
+        }
+        let source = &self.sources[arrived.source];
         // Invariant: it was put into the cache just now.
         let Some(packet) = source.packet(arrived.layer, arrived.ext_seq) else {
             return fx.drop(DropReason::NotInCache);
@@ -116,7 +134,7 @@ impl Conference {
         let level = packet.notes.level_dbov();
         fx.counters.key_frames_received += u64::from(is_video && packet.notes.is_key_frame);
         // Counted once; with receivers, each slot counts what it drops.
-        if source.receivers.is_empty() {
+        if !source.is_shown() {
             fx.drop(if is_video { DropReason::NoSlot } else { DropReason::NotLoudEnough });
         }
         let is_waited_for = fan_out(now, &packet, &source.receivers, &mut self.endpoints, fx);
@@ -137,11 +155,12 @@ impl Conference {
         fx: &mut Effects,
     ) {
         let source = &self.sources[arrived.source];
-        if source.receivers.is_empty() || source.wanted != Some(arrived.layer) {
+        let Owner::Here(owner) = source.owner else { return };
+        if !source.is_shown() || source.wanted != Some(arrived.layer) {
             return;
         }
         let next_nack = source.layers[usize::from(arrived.layer)].losses.next_timeout();
-        self.endpoints[source.owner].arm_nack(next_nack, fx);
+        self.endpoints[owner].arm_nack(next_nack, fx);
         if is_picture_lost {
             self.ask_key_frame(now, arrived.source, fx);
         } else if is_waited_for {
@@ -150,7 +169,10 @@ impl Conference {
     }
 
     /// Takes how loud a voice is. Most packets change nothing; the few that do move everybody's seats.
-    fn handle_level(&mut self, now: Instant, place: usize, level_dbov: u8, fx: &mut Effects) {
+    pub(crate) fn handle_level(&mut self, now: Instant, place: usize, level_dbov: u8, fx: &mut Effects) {
+        if let Some(coordinator) = self.coordinator_elsewhere() {
+            return self.pass_level(now, (place, level_dbov), coordinator, fx);
+        }
         let key = SourceRef { id: self.sources[place].id, place };
         let change = self.speakers.handle_level(now, key, level_dbov);
         if change.is_loudest_changed {
@@ -160,6 +182,9 @@ impl Conference {
             fx.counters.dominant_speaker_changes += 1;
             self.tell_dominant_speaker(now, fx);
             self.seat_everyone(now, MediaKind::Video, fx);
+        }
+        if change.is_loudest_changed || change.is_dominant_changed {
+            self.tell_ranking(fx);
         }
     }
 
@@ -171,9 +196,7 @@ impl Conference {
             fx.counters.key_frame_requests_merged += 1;
             return;
         }
-        if let Some(ssrc) = layer.ssrc {
-            self.endpoints[source.owner].send_pli(ssrc, fx);
-        }
+        self.ask_sender(place, PartBody::PictureLost, fx);
     }
 
     /// The endpoint at `place` can receive from now on: asks for pictures that its slots can begin with.
@@ -187,13 +210,25 @@ impl Conference {
     }
 
     /// Some receiver still waits for a picture of a source.
-    fn ask_key_frame_again(&mut self, now: Instant, place: usize, fx: &mut Effects) {
+    pub(crate) fn ask_key_frame_again(&mut self, now: Instant, place: usize, fx: &mut Effects) {
         let Some(source) = self.sources.get_mut(place) else { return };
         let Some(layer) = source.wanted.map(|index| &mut source.layers[usize::from(index)]) else { return };
-        if layer.key_frames.ask_again(now)
-            && let Some(ssrc) = layer.ssrc
-        {
-            self.endpoints[source.owner].send_pli(ssrc, fx);
+        if layer.key_frames.ask_again(now) {
+            self.ask_sender(place, PartBody::PictureAwaited, fx);
+        }
+    }
+
+    /// Asks who sends a source for a picture of it, or the part where that is.
+    fn ask_sender(&mut self, place: usize, ask: fn(SourceId) -> PartBody, fx: &mut Effects) {
+        let Some(source) = self.sources.get(place) else { return };
+        let layer = source.wanted.map(|index| &source.layers[usize::from(index)]);
+        match source.owner {
+            Owner::Here(owner) => {
+                if let Some(ssrc) = layer.and_then(|layer| layer.ssrc) {
+                    self.endpoints[owner].send_pli(ssrc, fx);
+                }
+            }
+            Owner::Elsewhere(_) => self.tell_owner(source.owner, ask(source.id), fx),
         }
     }
 
@@ -211,30 +246,35 @@ impl Conference {
                 slot.clear();
             }
         }
-        if let Some(owner) = self.endpoints.get_mut(source.owner) {
+        if let Owner::Here(owner) = source.owner
+            && let Some(owner) = self.endpoints.get_mut(owner)
+        {
             owner.up.sources.retain(|each| *each != place);
             owner.up.streams.end_source(place);
         }
         // Who was dominant before is not told anew: nobody speaks until somebody does.
         self.speakers.remove(SourceRef { id: source.id, place });
+        self.retire(&source, fx);
     }
 
     /// Takes a slot out of use; its streams are kept for when it comes back.
-    pub(crate) fn park_slot(&mut self, endpoint: usize, slot: usize) {
-        self.empty_slot(Receiver { endpoint, slot });
+    pub(crate) fn park_slot(&mut self, endpoint: usize, slot: usize, fx: &mut Effects) {
+        self.empty_slot(Receiver { endpoint, slot }, fx);
         let endpoint = &mut self.endpoints[endpoint];
         let slot = endpoint.slots.remove(slot);
         endpoint.parked.push(slot);
     }
 
     /// Shows nothing in a slot.
-    pub(crate) fn empty_slot(&mut self, receiver: Receiver) {
+    pub(crate) fn empty_slot(&mut self, receiver: Receiver, fx: &mut Effects) {
         let Some(slot) = self.endpoints[receiver.endpoint].slots.get_mut(receiver.slot) else { return };
         let shown = slot.filling.as_ref().map(|filling| filling.source.place);
         slot.clear();
-        if let Some(source) = shown.and_then(|place| self.sources.get_mut(place)) {
+        let Some(place) = shown else { return };
+        if let Some(source) = self.sources.get_mut(place) {
             source.remove_receiver(receiver);
         }
+        self.note_shown(place, fx);
     }
 
     /// Takes an endpoint with all it publishes and is shown out of the conference. The others are seated anew.
@@ -249,12 +289,13 @@ impl Conference {
         let sources = endpoint.up.sources.clone();
         let slots: Vec<usize> = endpoint.slots.iter().map(|(slot, _)| slot).collect();
         for slot in slots {
-            self.empty_slot(Receiver { endpoint: place, slot });
+            self.empty_slot(Receiver { endpoint: place, slot }, fx);
         }
         for source in sources {
             self.remove_source(source, fx);
         }
         let endpoint = self.endpoints.remove(place);
+        self.tell_size(fx);
         fx.timers.cancel_all(endpoint.key.0);
         // Who only watched leaves no seat that others look at.
         if has_published {
@@ -269,4 +310,4 @@ impl Conference {
 const SPEAKERS_RANKED: usize = 4;
 
 /// A publisher that does not say how loud it is (WHIP encoders): above silence, below any voice that says so.
-const LEVEL_UNKNOWN: u8 = 60;
+pub(crate) const LEVEL_UNKNOWN: u8 = 60;

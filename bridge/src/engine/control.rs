@@ -18,7 +18,7 @@ use super::conference::Conference;
 use super::endpoint::Endpoint;
 use super::ice::{self, IceLite};
 use super::parameters;
-use super::ports::{ChannelTicket, Output};
+use super::ports::{ChannelTicket, Output, PartId};
 use super::timers::Timer;
 
 /// A command that is not carried out.
@@ -27,8 +27,13 @@ type Refused = (Refusal, String);
 impl Bridge {
     /// Does what signaling wants; answered by `Output::Reply` with the command's id.
     pub fn handle_command(&mut self, now: Instant, command: Command) {
+        self.handle_part_command(now, command, &[]);
+    }
+
+    /// Does what signaling wants with a conference of which `others` hold parts as well, or will.
+    pub fn handle_part_command(&mut self, now: Instant, command: Command, others: &[PartId]) {
         let Command { id, conference, epoch, body } = command;
-        let done = self.obey(now, conference, epoch, body);
+        let done = self.obey(now, (conference, others), epoch, body);
         let outcome = done.unwrap_or_else(|(error, message)| Outcome::Refused { error, message });
         self.fx.outputs.push_back(Output::Reply(Reply { id, outcome }));
     }
@@ -36,7 +41,7 @@ impl Bridge {
     fn obey(
         &mut self,
         now: Instant,
-        conference: ConferenceId,
+        (conference, others): (ConferenceId, &[PartId]),
         epoch: Epoch,
         body: CommandBody,
     ) -> Result<Outcome, Refused> {
@@ -46,7 +51,7 @@ impl Bridge {
                 parameters::check(&endpoint, &parameters, &pins)
                     .map_err(|wrong| (Refusal::BadParameters, wrong.to_string()))?;
                 self.ensure_capacity(&conference, &endpoint)?;
-                let place = self.hold_conference(now, conference, epoch);
+                let place = self.hold_conference(now, (conference, others), epoch);
                 let held = self.hold_endpoint(now, (place, endpoint), parameters, pins);
                 self.end_if_empty(now, place);
                 held
@@ -99,13 +104,20 @@ impl Bridge {
     }
 
     /// The place of a conference, which begins with its first endpoint.
-    fn hold_conference(&mut self, now: Instant, id: ConferenceId, epoch: Epoch) -> usize {
-        if let Some(place) = self.by_id.get(&id) {
-            return *place;
-        }
-        let place = self.conferences.insert(Conference::new(now, id.clone(), epoch));
-        self.by_id.insert(id, place);
-        self.fx.counters.conferences_created += 1;
+    fn hold_conference(
+        &mut self,
+        now: Instant,
+        (id, others): (ConferenceId, &[PartId]),
+        epoch: Epoch,
+    ) -> usize {
+        let place = self.by_id.get(&id).copied().unwrap_or_else(|| {
+            let place = self.conferences.insert(Conference::new(now, id.clone(), epoch));
+            self.by_id.insert(id, place);
+            // Whoever began first has counted it.
+            self.fx.counters.conferences_created += u64::from(others.is_empty());
+            place
+        });
+        self.conferences[place].join_parts(place, others, &mut self.fx);
         place
     }
 
@@ -161,6 +173,7 @@ impl Bridge {
             password: endpoint.password.clone(),
         };
         let found = Place { conference: place, endpoint: conference.endpoints.insert(endpoint) };
+        conference.tell_size(&mut self.fx);
         self.by_key.insert(key, found);
         self.by_ufrag.insert(ufrag, found);
         self.fx.counters.endpoints_created += 1;

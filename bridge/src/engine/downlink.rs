@@ -16,7 +16,7 @@ pub(crate) struct Downlink {
     pub path: Option<Path>,
     /// None until the handshake is done.
     pub sealer: Option<Sealer>,
-    /// What was sent less than this ago cannot be missed yet.
+    /// What was sent again less than this ago cannot be missed again yet.
     pub resend_pause: Duration,
     /// Counts all packets to this receiver (transport-wide congestion control).
     transport_sequence: u16,

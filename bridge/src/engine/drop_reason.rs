@@ -87,9 +87,13 @@ drop_reasons! {
     ReceiverNotReady = "receiver_not_ready",
     /// The send ring has no room.
     SendRingFull = "send_ring_full",
+    /// Another worker that holds a part of the conference is too far behind to take the packet.
+    CascadeFull = "cascade_full",
+    /// A packet from another worker, of a source that has ended or of which that worker has not spoken yet.
+    CascadeUnknownSource = "cascade_unknown_source",
     /// A receiver asked again for a packet that the cache no longer holds.
     NotInCache = "not_in_cache",
-    /// A receiver asked for a packet that cannot have been lost yet: it was sent less than a round trip ago.
+    /// A receiver asked for a packet whose repair cannot have been lost yet: it was sent less than a round trip ago.
     AlreadyOnItsWay = "already_on_its_way",
     /// A receiver asked for more retransmissions than its share.
     RetransmissionLimit = "retransmission_limit",

@@ -4,14 +4,16 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+use foldhash::HashMap;
 use rand::distr::Alphanumeric;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use wire::rtp::Ssrc;
 use wire::rtp::extensions::AbsSendTime;
 
+use super::cascade::{Crossings, ShadowPlace};
 use super::drop_reason::DropReason;
-use super::ports::{ChannelCommand, EndpointKey, EngineSettings, Output};
+use super::ports::{ChannelCommand, EndpointKey, EngineSettings, Output, PartId};
 use super::reports::BridgeClock;
 use super::send_ring::SendRing;
 use super::source::SourceId;
@@ -34,9 +36,17 @@ pub(crate) struct Effects {
     pub clock: BridgeClock,
     /// Buffers that are only used within one call; kept so that none allocates.
     pub scratch: Scratch,
+    /// Packets for other parts of their conferences.
+    pub crossings: Crossings,
+    /// Sources of which something did not get across: another key frame has to. Few, and none while workers keep up.
+    pub crossings_lost: Vec<SourceId>,
+    /// Shadow sources by their names: the one look-up of a packet from another part.
+    pub shadows: HashMap<SourceId, ShadowPlace>,
+    /// This worker.
+    pub part: PartId,
     started: Instant,
     keys: u64,
-    sources: u32,
+    sources: u64,
     ssrcs: u32,
     ssrc_mask: u32,
 }
@@ -75,6 +85,10 @@ impl Effects {
                 rtcp_received: Vec::with_capacity(DATAGRAM_BYTES_MAX),
                 sequences: Vec::with_capacity(DATAGRAM_BYTES_MAX),
             },
+            crossings: Crossings::default(),
+            crossings_lost: Vec::new(),
+            shadows: HashMap::default(),
+            part: settings.part,
             started: now,
             keys: 0,
             sources: 0,
@@ -87,6 +101,14 @@ impl Effects {
     /// Counts a packet that stopped.
     pub(crate) fn drop(&mut self, reason: DropReason) {
         self.counters.dropped.count(reason);
+    }
+
+    /// A packet of this source has not got across. Of a voice only the packet is missing; it is always a key frame.
+    pub(crate) fn note_crossing_lost(&mut self, source: SourceId) {
+        self.drop(DropReason::CascadeFull);
+        if !self.crossings_lost.contains(&source) {
+            self.crossings_lost.push(source);
+        }
     }
 
     /// Queues one text frame for a channel.
@@ -106,10 +128,10 @@ impl Effects {
         self.keys
     }
 
-    /// A name for a source.
+    /// A name for a source, which no other worker gives.
     pub(crate) fn next_source(&mut self) -> SourceId {
         self.sources += 1;
-        SourceId(self.sources)
+        SourceId(self.sources << u16::BITS | u64::from(self.part.0))
     }
 
     /// A stream number that this worker has never used: an odd factor visits all 2^32 before it repeats one.

@@ -30,7 +30,7 @@ impl Conference {
             match &media.role {
                 MediaRole::Source(source) if !is_unchanged => {
                     is_publishing_changed = true;
-                    self.set_source(place, media, source, fx);
+                    self.set_source(now, place, (media, source), fx);
                 }
                 MediaRole::Slot => {
                     let slot = self.set_slot(place, media, is_unchanged, fx);
@@ -76,28 +76,39 @@ impl Conference {
             self.remove_source(source, fx);
         }
         for slot in slots {
-            self.park_slot(place, slot);
+            self.park_slot(place, slot, fx);
         }
         is_source_gone
     }
 
     /// A new track, or the same one with other payload types or another picture.
-    fn set_source(&mut self, place: usize, media: &Media, parameters: &SourceParameters, fx: &mut Effects) {
+    fn set_source(
+        &mut self,
+        now: Instant,
+        place: usize,
+        (media, parameters): (&Media, &SourceParameters),
+        fx: &mut Effects,
+    ) {
         let own = &self.endpoints[place].up.sources;
         let Some(found) = own.iter().copied().find(|each| self.sources[*each].mid == media.mid) else {
-            let source = self.sources.insert(Source::new(fx.next_source(), place, media, parameters));
+            let name = (fx.next_source(), now);
+            let source = self.sources.insert(Source::new(name, place, media, parameters));
             self.endpoints[place].up.sources.push(source);
-            return;
+            return self.publish(source, fx);
         };
-        let source = &mut self.sources[found];
-        source.continue_with(media, parameters);
-        let kind = source.kind;
+        self.sources[found].continue_with(media, parameters);
+        self.remap_receivers(found, fx);
+        self.publish(found, fx);
+    }
+
+    /// A source has become another thing to those who are shown it: other payload types, another picture.
+    pub(crate) fn remap_receivers(&mut self, place: usize, fx: &mut Effects) {
+        let source = &self.sources[place];
         for receiver in &source.receivers {
             self.endpoints[receiver.endpoint].slots[receiver.slot].remap(source);
         }
-        for receiver in &self.sources[found].receivers {
-            // What it shows may have become another thing.
-            self.tell_sources(receiver.endpoint, kind, fx);
+        for receiver in &source.receivers {
+            self.tell_sources(receiver.endpoint, source.kind, fx);
         }
     }
 

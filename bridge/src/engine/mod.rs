@@ -6,6 +6,7 @@
 //! datagram --> bridge --> conference --> source (up side)         |
 //!                            |             | one shared packet    |
 //!                            |             v                      |
+//!     other workers' parts <-+-- cascade   |                      |
 //!                            |          fan_out --> slot (down side, one per receiver) --> send ring
 //!                            +--> outputs: replies, notices, handshake, channel
 //! ```
@@ -14,6 +15,8 @@
 //! opener decrypts it once, into the source's retransmission cache. The source notes sequence, loss, arrival, level and
 //! key frame. `fan_out` shows the same read-only packet to each receiver's slot, which takes or drops it, writes its own
 //! header and seals into the send ring.
+//!
+//! A conference may be larger than a worker: `cascade` then shows its packets to the parts of it that other workers hold.
 //!
 //! Invariants: nothing of a datagram is believed before ICE has authenticated its path and SRTP its bytes. Every
 //! packet that stops has a `DropReason`. The shared packet is never written after it was opened. A packet is
@@ -35,6 +38,7 @@ mod extension_ids;
 mod fan_out;
 mod formats;
 mod ice;
+mod layer;
 mod medias;
 mod nack;
 mod observe;

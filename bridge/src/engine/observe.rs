@@ -9,7 +9,7 @@ use super::bridge::Bridge;
 use super::conference::Conference;
 use super::endpoint::{Endpoint, Phase};
 use super::slot::Slot;
-use super::source::Source;
+use super::source::{Owner, Source};
 use super::stats::EngineStats;
 
 impl Bridge {
@@ -28,9 +28,12 @@ impl Bridge {
             let endpoints = conference.endpoints.iter();
             let endpoints =
                 endpoints.map(|(place, endpoint)| conference.debug_endpoint(now, (place, endpoint)));
+            let (parts, shadows) = conference.parts_elsewhere();
             let value = json!({
                 "epoch": conference.epoch.0,
                 "age_s": seconds(now, conference.created),
+                "parts_elsewhere": parts,
+                "sources_elsewhere": shadows,
                 "endpoints": endpoints.collect::<serde_json::Map<_, _>>(),
             });
             (conference.id.to_string(), value)
@@ -45,16 +48,20 @@ impl Bridge {
 
 impl Conference {
     fn add_to(&self, now: Instant, stats: &mut EngineStats) {
-        let size = self.endpoints.len() as u64;
-        stats.conferences += 1;
+        let (size, whole) = (self.endpoints.len() as u64, self.size());
+        // Of several parts one stands for the conference; each has its own endpoints.
+        let is_counted = self.coordinator_elsewhere().is_none();
+        if is_counted {
+            stats.conferences += 1;
+            stats.largest_conference = stats.largest_conference.max(whole as u64);
+            stats.conference_sizes[whole.min(stats.conference_sizes.len() - 1)] += 1;
+        }
         stats.endpoints += size;
-        stats.largest_conference = stats.largest_conference.max(size);
-        stats.conference_sizes[self.endpoints.len().min(stats.conference_sizes.len() - 1)] += 1;
         let is_active = self.sources.iter().any(|(_, source)| source.is_sending(now));
         if is_active {
             stats.active_endpoints += size;
         } else {
-            stats.inactive_conferences += 1;
+            stats.inactive_conferences += u64::from(is_counted);
             stats.inactive_endpoints += size;
         }
         for (_, endpoint) in &self.endpoints {
@@ -86,7 +93,7 @@ impl Conference {
     }
 
     fn debug_endpoint(&self, now: Instant, (place, endpoint): (usize, &Endpoint)) -> (String, Value) {
-        let sources = self.sources.iter().filter(|(_, source)| source.owner == place);
+        let sources = self.sources.iter().filter(|(_, source)| source.owner == Owner::Here(place));
         let sources = sources.map(|(_, source)| (source.name.to_string(), debug_source(now, source)));
         let slots = endpoint.slots.iter().map(|(_, slot)| (slot.mid.to_string(), self.debug_slot(slot)));
         let value = json!({
@@ -129,6 +136,7 @@ fn debug_source(now: Instant, source: &Source) -> Value {
     json!({
         "video_type": (source.kind == MediaKind::Video).then_some(source.video_type),
         "receivers": source.receivers.len(),
+        "shown_at_parts": source.shown_at.len(),
         "layer": source.wanted,
         "layers": layers.collect::<Vec<_>>(),
     })

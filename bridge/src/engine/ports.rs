@@ -8,6 +8,8 @@ use wire::messages::link::{Notice, Reply};
 use wire::messages::media::Fingerprint;
 use wire::srtp::{Profile, SessionKeys};
 
+use super::cascade::PartMessage;
+
 /// What one worker's engine is told once. Checked by the shell before a port is bound.
 #[derive(Debug, Clone)]
 pub struct EngineSettings {
@@ -22,7 +24,13 @@ pub struct EngineSettings {
     /// 32 bytes of the system's randomness. Every password and SSRC of this worker comes from it, so it must be a
     /// secret and different for each worker; tests give a constant.
     pub seed: [u8; 32],
+    /// This worker's part of conferences that several workers hold.
+    pub part: PartId,
 }
+
+/// A worker among those of its bridge, and its part of any conference that they share.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct PartId(pub u16);
 
 /// Where a datagram came from and which of our addresses it was sent to; the way back is the same path. With the one
 /// port of a worker this is the 5-tuple. IPv4 is always written as IPv4, never mapped into IPv6.
@@ -53,6 +61,8 @@ pub enum Output {
     ChannelOpenable(EndpointKey, ChannelTicket),
     /// The endpoint is gone: forget its ticket, its handshake and its channel.
     EndpointGone(EndpointKey),
+    /// For another worker's engine, in this order.
+    Part(PartId, Box<PartMessage>),
 }
 
 /// Engine → DTLS thread. Only endpoints whose 5-tuple ICE has authenticated ever get there.

@@ -187,6 +187,13 @@ impl SenderClock {
         true
     }
 
+    /// The same clock against another of ours: at one instant the one it was measured by shows `before`, and that one
+    /// `ours`.
+    pub(crate) fn seen_from(&self, ours: NtpTime, before: NtpTime) -> Self {
+        let step = ours.0.wrapping_sub(before.0) as i64;
+        Self { offset: self.offset.map(|offset| offset.wrapping_add(step)), rival: None }
+    }
+
     /// What the endpoint's clock shows when ours shows `ours`; `None` before its first report.
     pub(crate) fn theirs(&self, ours: NtpTime) -> Option<NtpTime> {
         self.offset.map(|offset| NtpTime(ours.0.wrapping_sub(offset as u64)))

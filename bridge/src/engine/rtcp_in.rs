@@ -91,6 +91,7 @@ impl Conference {
         layer.reception.handle_sender_report(now, report.ntp);
         if up.clock.handle_sender_report(fx.clock.ntp(now), report.ntp) {
             layer.clock.handle_sender_report(report.ntp, report.rtp_timestamp);
+            self.tell_clocks(source, fx);
         }
     }
 

@@ -40,7 +40,7 @@ impl Endpoint {
         self.begin_feedback(fx);
         let empty_len = fx.scratch.rtcp.len();
         for place in &self.up.sources {
-            let Some(source) = sources.get_mut(*place).filter(|source| !source.receivers.is_empty()) else {
+            let Some(source) = sources.get_mut(*place).filter(|source| source.is_shown()) else {
                 continue;
             };
             // Of the layers only the one that is shown is worth repairing.
@@ -174,7 +174,7 @@ impl Conference {
             let filling = slot.filling.as_ref()?;
             let source = self.sources.get(filling.source.place)?;
             let layer = source.layers.get(usize::from(filling.shown?.index))?;
-            let theirs = self.endpoints.get(source.owner)?.up.clock.theirs(fx.clock.ntp(now))?;
+            let theirs = self.sender_clock(source.owner)?.theirs(fx.clock.ntp(now))?;
             layer.clock.timestamp_at(theirs).map(|timestamp| slot.timestamp_of(timestamp))
         };
         reported().unwrap_or_else(|| {

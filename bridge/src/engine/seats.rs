@@ -10,7 +10,7 @@ use wire::messages::media::{MediaKind, VideoType};
 
 use super::conference::Conference;
 use super::effects::Effects;
-use super::source::{Receiver, Source};
+use super::source::{Owner, Receiver, Source};
 
 impl Conference {
     /// Fills the slots of one kind of every endpoint.
@@ -39,13 +39,16 @@ impl Conference {
                 let ranked = self.speakers.loudest(usize::MAX);
                 let rank =
                     |place: &usize| ranked.iter().position(|each| each.place == *place).unwrap_or(usize::MAX);
-                places.sort_by_cached_key(|place| (rank(place), self.sources[*place].id));
+                places.sort_by_cached_key(|place| {
+                    let source = &self.sources[*place];
+                    (rank(place), source.began, source.id)
+                });
             }
             MediaKind::Video => {
                 places.retain(|place| self.sources[*place].video_type != VideoType::None);
                 places.sort_by_cached_key(|place| {
                     let source = &self.sources[*place];
-                    (!is_screen(source), self.speech_rank(source.owner), source.id)
+                    (!is_screen(source), self.speech_rank(source.owner), source.began, source.id)
                 });
             }
         }
@@ -53,7 +56,7 @@ impl Conference {
     }
 
     /// How lately an endpoint has spoken: 0 speaks now.
-    fn speech_rank(&self, owner: usize) -> usize {
+    fn speech_rank(&self, owner: Owner) -> usize {
         let spoken = self.speakers.dominant().into_iter().chain(self.speakers.previous().iter().copied());
         let mut owners = spoken.map(|speaker| self.sources.get(speaker.place).map(|source| source.owner));
         owners.position(|each| each == Some(owner)).unwrap_or(usize::MAX)
@@ -104,7 +107,8 @@ impl Conference {
     fn wanted(&self, place: usize, kind: MediaKind, order: &[usize], slots: usize) -> Vec<usize> {
         let receiver = &self.endpoints[place];
         let is_eligible = |source: &Source| {
-            source.owner != place && (kind == MediaKind::Audio || receiver.wishes.wants(&source.name))
+            source.owner != Owner::Here(place)
+                && (kind == MediaKind::Audio || receiver.wishes.wants(&source.name))
         };
         let limit = if kind == MediaKind::Video { slots.min(receiver.wishes.videos_max()) } else { slots };
         let mut wanted = Vec::with_capacity(limit);
@@ -151,12 +155,14 @@ impl Conference {
         if self.shown(receiver.endpoint, receiver.slot) == source {
             return;
         }
-        self.empty_slot(receiver);
+        self.empty_slot(receiver, fx);
         let Some(place) = source else { return };
         let source = &mut self.sources[place];
         source.receivers.push(receiver);
         self.endpoints[receiver.endpoint].slots[receiver.slot].fill(place, source);
-        if source.kind == MediaKind::Video {
+        let kind = source.kind;
+        self.note_shown(place, fx);
+        if kind == MediaKind::Video {
             self.ask_key_frame(now, place, fx);
         }
     }

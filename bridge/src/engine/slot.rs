@@ -188,7 +188,7 @@ impl Slot {
         let outgoing = Outgoing { packet, mapped, position, marker: self.marker(packet, position), numbers };
         let bytes = self.seal_media(&outgoing, outlet)?;
         self.continuity.note_sent(outlet.now, position);
-        self.history.note(outlet.now, position.ext_seq, numbers);
+        self.history.note(position.ext_seq, numbers);
         self.sent.handle_sent(packet.payload().len());
         self.resend_allowance = (self.resend_allowance + bytes / RESEND_SHARE).min(RESEND_BYTES_MAX);
         Ok(bytes)
@@ -215,7 +215,8 @@ impl Slot {
             let is_unsent = self.history.covers(position.ext_seq, self.continuity.highest());
             return if is_unsent { self.forward(&packet, outlet) } else { Err(DropReason::NotInCache) };
         };
-        if sent.age < outlet.down.resend_pause {
+        // The first time it is believed: whoever misses a packet has got a later one. A repair is given its time.
+        if sent.repaired.is_some_and(|age| age < outlet.down.resend_pause) {
             return Err(DropReason::AlreadyOnItsWay);
         }
         let mapped = filling.mapping.get(usize::from(packet.notes.codec)).copied().flatten();
@@ -229,7 +230,7 @@ impl Slot {
             (Some(payload_type), Some(ssrc)) => self.seal_rtx(&outgoing, (payload_type, ssrc), outlet)?,
             _ => self.seal_media(&outgoing, outlet)?,
         };
-        self.history.note(outlet.now, position.ext_seq, sent.numbers);
+        self.history.note_repaired(outlet.now, position.ext_seq);
         self.resend_allowance = self.resend_allowance.saturating_sub(bytes);
         Ok(bytes)
     }

@@ -4,20 +4,28 @@ use std::time::{Duration, Instant};
 
 use wire::messages::ids::{Mid, Rid, SourceName};
 use wire::messages::media::{CodecParameters, Media, MediaKind, SourceParameters, VideoType};
-use wire::rtcp::{NtpTime, ReportBlock};
-use wire::rtp::{SequenceExtender, Ssrc};
 
-use super::cache::{CacheSize, PacketCache};
+use super::cache::CacheSize;
+use super::cascade::CrossingPacket;
 use super::drop_reason::DropReason;
 use super::formats::{self, Format};
-use super::nack::{Arrival, LossTracker};
-use super::packet::{LayerRef, Notes, SharedPacket};
-use super::reports::{ReceptionStats, StreamClock};
+use super::layer::Layer;
+use super::packet::{LayerRef, SharedPacket};
+use super::ports::PartId;
 use super::streams::Binding;
 
-/// One source's name among a worker's; never used again, so a stale reference finds nothing.
+/// One source's name among all of a bridge's; never used again, so a stale reference finds nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct SourceId(pub u32);
+pub(crate) struct SourceId(pub u64);
+
+/// Who publishes a source.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Owner {
+    /// The endpoint at this place of the conference.
+    Here(usize),
+    /// An endpoint of another part of the conference, at this place among those known. The source is a shadow.
+    Elsewhere(usize),
+}
 
 /// A source's place in its conference, and its name, so that a stale reference is seen as one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -40,9 +48,10 @@ pub(crate) struct Receiver {
 /// A published track.
 pub(crate) struct Source {
     pub id: SourceId,
+    /// Since when it is published: who came first is shown first.
+    pub began: Instant,
     pub name: SourceName,
-    /// Place of its endpoint in the conference.
-    pub owner: usize,
+    pub owner: Owner,
     pub kind: MediaKind,
     /// What the video shows now.
     pub video_type: VideoType,
@@ -58,6 +67,12 @@ pub(crate) struct Source {
     pub receivers: Vec<Receiver>,
     /// The layer that slots should show; none until a packet has come.
     pub wanted: Option<u8>,
+    /// Other parts of the conference in which somebody is shown it; for a shadow none.
+    pub shown_at: Vec<PartId>,
+    /// A shadow's part was told that somebody here is shown it.
+    pub is_wanted_here: bool,
+    /// The layers whose packets go there, one bit each.
+    layers_crossing: u8,
     /// Frames of other layers since the wanted one was last heard.
     frames_elsewhere: u8,
     parameters: SourceParameters,
@@ -77,10 +92,40 @@ pub(crate) enum Carried {
 
 impl Source {
     /// The source of one m-line. `parameters` have been checked.
-    pub(crate) fn new(id: SourceId, owner: usize, media: &Media, parameters: &SourceParameters) -> Self {
-        let count = layer_count(parameters);
+    pub(crate) fn new(
+        (id, began): (SourceId, Instant),
+        owner: usize,
+        media: &Media,
+        parameters: &SourceParameters,
+    ) -> Self {
+        let mut source = Self::without_layers((id, began), Owner::Here(owner), media, parameters);
+        let layers = 0..layer_count(parameters);
+        source.layers = layers.map(|index| Layer::new(&source.codecs, source.cache_size(index))).collect();
+        source
+    }
+
+    /// The shadow of a source of another part. Its layers get their room with their first packets.
+    pub(crate) fn shadow(
+        (id, began): (SourceId, Instant),
+        owner: Owner,
+        media: &Media,
+        parameters: &SourceParameters,
+    ) -> Self {
+        let mut source = Self::without_layers((id, began), owner, media, parameters);
+        let layers = 0..layer_count(parameters);
+        source.layers = layers.map(|_| Layer::new(&source.codecs, CacheSize::NOTHING_YET)).collect();
+        source
+    }
+
+    fn without_layers(
+        (id, began): (SourceId, Instant),
+        owner: Owner,
+        media: &Media,
+        parameters: &SourceParameters,
+    ) -> Self {
         let mut source = Self {
             id,
+            began,
             name: parameters.name.clone(),
             owner,
             kind: media.kind,
@@ -91,14 +136,23 @@ impl Source {
             layers: Vec::new(),
             receivers: Vec::new(),
             wanted: None,
+            shown_at: Vec::new(),
+            is_wanted_here: false,
+            layers_crossing: 0,
             frames_elsewhere: 0,
             parameters: parameters.clone(),
             payload_types: Box::new([Carried::Nothing; 128]),
         };
         source.set_codecs(&media.codecs);
         source.set_video_type(parameters.video_type.unwrap_or(VideoType::Camera));
-        source.layers = (0..count).map(|index| Layer::new(&source, index, count)).collect();
         source
+    }
+
+    fn cache_size(&self, index: usize) -> CacheSize {
+        match self.kind {
+            MediaKind::Audio => CacheSize::AUDIO,
+            MediaKind::Video => CacheSize::video_layer(index, layer_count(&self.parameters)),
+        }
     }
 
     /// The same track as before: the streams go on.
@@ -108,6 +162,11 @@ impl Source {
             && before.name == parameters.name
             && before.rids == parameters.rids
             && before.ssrcs == parameters.ssrcs
+    }
+
+    /// Nothing has changed.
+    pub(crate) fn is_described_by(&self, media: &Media, parameters: &SourceParameters) -> bool {
+        self.parameters == *parameters && self.codecs == media.codecs
     }
 
     /// Takes over what may change while the track goes on.
@@ -177,11 +236,9 @@ impl Source {
         if before.ssrc == Some(ssrc) {
             return;
         }
-        let generation = before.generation + 1;
-        let (expected, lost) = (before.reception.expected(), before.reception.lost());
-        let mut layer = Layer::new(self, usize::from(index), self.layers.len());
-        (layer.reception.expected_before, layer.reception.lost_before) = (expected, lost);
-        layer.generation = generation;
+        let mut layer = Layer::new(&self.codecs, self.cache_size(usize::from(index)));
+        layer.reception.continue_totals(&before.reception);
+        layer.generation = before.generation + 1;
         layer.ssrc = Some(ssrc);
         self.layers[usize::from(index)] = layer;
     }
@@ -218,7 +275,64 @@ impl Source {
         };
         self.frames_elsewhere = 0;
         self.wanted = Some(chosen);
+        self.layers_crossing |= 1 << chosen;
         true
+    }
+
+    /// Somebody is shown it, here or in another part.
+    pub(crate) fn is_shown(&self) -> bool {
+        !self.receivers.is_empty() || !self.shown_at.is_empty()
+    }
+
+    /// Packets of layer `index` are for the other parts as well: it is the wanted one, or slots still show it because no
+    /// key frame of the wanted one has come.
+    pub(crate) fn is_crossing(&self, index: u8) -> bool {
+        self.layers_crossing & (1 << index) != 0
+    }
+
+    /// A key frame of layer `index` has gone across: every slot there changes to it.
+    pub(crate) fn end_crossing_of_others(&mut self, index: u8) {
+        self.layers_crossing = 1 << index;
+    }
+
+    /// Keeps a packet that has crossed to this shadow, whose bytes come in two pieces.
+    pub(crate) fn take_crossing(
+        &mut self,
+        now: Instant,
+        packet: &CrossingPacket,
+        (head, tail): (&[u8], &[u8]),
+    ) -> Result<(), DropReason> {
+        let LayerRef { index, generation } = packet.layer;
+        let Some(layer) = self.layers.get(usize::from(index)) else { return Err(DropReason::UnknownSsrc) };
+        if layer.generation != generation {
+            self.begin_shadow_stream(index, generation);
+        }
+        let layer = &mut self.layers[usize::from(index)];
+        layer.cache.write(packet.ext_seq, head.len() + tail.len(), |out| {
+            let (first, second) = out.split_at_mut(head.len());
+            first.copy_from_slice(head);
+            second.copy_from_slice(tail);
+            Ok((head.len() + tail.len(), packet.notes))
+        })?;
+        layer.heard_at = Some(now);
+        self.wanted = Some(packet.wanted).filter(|wanted| usize::from(*wanted) < self.layers.len());
+        Ok(())
+    }
+
+    /// Another stream has taken over a layer where this shadow's source is.
+    fn begin_shadow_stream(&mut self, index: u8, generation: u32) {
+        let before = &self.layers[usize::from(index)];
+        let clock = (before.generation == 0).then_some(before.clock);
+        let mut layer = Layer::new(&self.codecs, self.cache_size(usize::from(index)));
+        layer.generation = generation;
+        // Its time may have been told before its first packet came.
+        layer.clock = clock.unwrap_or(layer.clock);
+        self.layers[usize::from(index)] = layer;
+    }
+
+    /// Its packets come, though only another part hears them.
+    pub(crate) fn note_heard_elsewhere(&mut self, now: Instant) {
+        self.layers.iter_mut().for_each(|layer| layer.heard_at = Some(now));
     }
 
     fn is_alive(&self, now: Instant, index: u8) -> bool {
@@ -249,134 +363,6 @@ pub(crate) fn layer_count(parameters: &SourceParameters) -> usize {
     parameters.rids.len().max(parameters.ssrcs.len()).max(1)
 }
 
-/// One stream of a source.
-pub(crate) struct Layer {
-    /// The stream's number, once it was heard.
-    pub ssrc: Option<u32>,
-    /// Counts the streams that were this layer.
-    pub generation: u32,
-    pub extender: SequenceExtender,
-    pub cache: PacketCache<Notes>,
-    pub losses: LossTracker,
-    pub reception: Reception,
-    pub clock: StreamClock,
-    pub key_frames: KeyFrameRequests,
-    /// When its last packet came.
-    pub heard_at: Option<Instant>,
-    /// When its last packet came that was not silent, or did not say.
-    audible_at: Option<Instant>,
-    newest_timestamp: Option<u32>,
-}
-
-impl Layer {
-    fn new(source: &Source, index: usize, count: usize) -> Self {
-        let size = match source.kind {
-            MediaKind::Audio => CacheSize::AUDIO,
-            MediaKind::Video => CacheSize::video_layer(index, count),
-        };
-        // All codecs of an m-line kind tick alike: 48 kHz for audio, 90 kHz for video.
-        let clock_rate_hz = source.codecs.first().map_or(90_000, |codec| codec.clock_rate_hz);
-        Self {
-            ssrc: None,
-            generation: 0,
-            extender: SequenceExtender::new(),
-            cache: PacketCache::new(size),
-            losses: LossTracker::default(),
-            reception: Reception::new(clock_rate_hz),
-            clock: StreamClock::new(clock_rate_hz),
-            key_frames: KeyFrameRequests::default(),
-            heard_at: None,
-            audible_at: None,
-            newest_timestamp: None,
-        }
-    }
-
-    /// Notes a media packet that was opened into the cache. The error says why it must not be forwarded.
-    pub(crate) fn note_media(
-        &mut self,
-        now: Instant,
-        ext_seq: u64,
-        timestamp: u32,
-    ) -> Result<Arrival, DropReason> {
-        self.extender.commit(ext_seq);
-        self.heard_at = Some(now);
-        self.reception.handle_packet(now, ext_seq, timestamp);
-        let level = self.cache.packet(ext_seq).and_then(|cached| cached.meta.level_dbov());
-        if level.is_none_or(|level| level < SILENT_DBOV) {
-            self.audible_at = Some(now);
-        }
-        match self.losses.handle_packet(now, ext_seq) {
-            // Once forwarded, or given up for a key frame: neither is to be forwarded now.
-            Arrival::Late => Err(DropReason::Duplicate),
-            arrival => Ok(arrival),
-        }
-    }
-}
-
-/// What came of a layer. Reports speak of the stream it is now; the totals of all that were it, so that they only grow.
-pub(crate) struct Reception {
-    stream: ReceptionStats,
-    expected_before: u64,
-    lost_before: u64,
-}
-
-impl Reception {
-    fn new(clock_rate_hz: u32) -> Self {
-        Self { stream: ReceptionStats::new(clock_rate_hz), expected_before: 0, lost_before: 0 }
-    }
-
-    fn handle_packet(&mut self, now: Instant, ext_seq: u64, timestamp: u32) {
-        self.stream.handle_packet(now, ext_seq, timestamp);
-    }
-
-    /// Notes a sender report of the stream.
-    pub(crate) fn handle_sender_report(&mut self, now: Instant, ntp: NtpTime) {
-        self.stream.handle_sender_report(now, ntp);
-    }
-
-    /// What to report of the stream; `None` before its first packet.
-    pub(crate) fn report_block(&mut self, now: Instant, ssrc: Ssrc) -> Option<ReportBlock> {
-        self.stream.report_block(now, ssrc)
-    }
-
-    /// How many packets should have arrived by now.
-    pub(crate) fn expected(&self) -> u64 {
-        self.expected_before + self.stream.expected()
-    }
-
-    /// How many of them did not.
-    pub(crate) fn lost(&self) -> u64 {
-        self.lost_before + self.stream.lost()
-    }
-}
-
-/// When this layer's sender was last asked for a key frame.
-#[derive(Debug, Default)]
-pub(crate) struct KeyFrameRequests {
-    sent_at: Option<Instant>,
-}
-
-impl KeyFrameRequests {
-    /// Somebody has lost the picture. True when the sender is to be asked now; false when it was, just before
-    /// (HOSTILE U47).
-    pub(crate) fn ask(&mut self, now: Instant) -> bool {
-        self.ask_after(now, REQUEST_PAUSE)
-    }
-
-    /// Somebody is still waiting for a picture. True when it is time to ask the sender again (HOSTILE U44).
-    pub(crate) fn ask_again(&mut self, now: Instant) -> bool {
-        self.ask_after(now, REPEAT_PAUSE)
-    }
-
-    fn ask_after(&mut self, now: Instant, pause: Duration) -> bool {
-        let is_due = self.sent_at.is_none_or(|at| now.saturating_duration_since(at) >= pause);
-        if is_due {
-            self.sent_at = Some(now);
-        }
-        is_due
-    }
-}
-
 /// A browser that lowers its rate switches a layer off for good; a gap this long is no pacing.
 const LAYER_SILENCE: Duration = Duration::from_secs(1);
 
@@ -385,12 +371,3 @@ const FRAMES_ELSEWHERE: u8 = 6;
 
 /// A track muted by its sender falls silent; opus in DTX still sends every 400 ms.
 const SOURCE_SILENCE: Duration = Duration::from_secs(3);
-
-/// RFC 6464, 3: digital silence, as of a muted microphone.
-const SILENT_DBOV: u8 = 127;
-
-/// A key frame takes a round trip to come: asking twice within one would only fetch two.
-const REQUEST_PAUSE: Duration = Duration::from_millis(200);
-
-/// A sender that does not answer must not be drowned in requests.
-const REPEAT_PAUSE: Duration = Duration::from_millis(500);

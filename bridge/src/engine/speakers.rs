@@ -85,6 +85,20 @@ impl<K: Copy + Ord> Speakers<K> {
         SpeakerChange { is_loudest_changed: self.ranking.len() < ranked, is_dominant_changed }
     }
 
+    /// Takes over what another has found, who hears all of them.
+    pub(crate) fn adopt(&mut self, loudest: Vec<K>, dominant: Option<K>, previous: Vec<K>) {
+        (self.ranking, self.dominant, self.previous) = (loudest, dominant, previous);
+        self.ranking.truncate(self.places);
+        self.previous.truncate(PREVIOUS_MAX);
+    }
+
+    /// Notes whether somebody speaks, without comparing anybody.
+    pub(crate) fn note_speech(&mut self, now: Instant, level_dbov: u8) {
+        if f32::from(SILENT_DBOV.saturating_sub(level_dbov)) >= SPEECH_DB {
+            self.spoke_at = Some(now);
+        }
+    }
+
     /// At most `count` of the ranked sources, loudest first.
     pub(crate) fn loudest(&self, count: usize) -> &[K] {
         &self.ranking[..count.min(self.ranking.len())]

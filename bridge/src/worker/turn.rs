@@ -10,10 +10,11 @@ use tokio::sync::{mpsc, watch};
 use super::hold::Hold;
 use super::meter::{Meter, Second};
 use super::outbox::Outbox;
+use super::parts::{FromPart, Parts};
 use super::waker::Waker;
 use super::{TickClock, WorkerCommand, WorkerParts, WorkerSnapshot};
 use crate::engine::bridge::Bridge;
-use crate::engine::ports::{ChannelEvent, EndpointKey, HandshakeReport, Path};
+use crate::engine::ports::{ChannelEvent, EndpointKey, HandshakeReport, Output, Path};
 use crate::engine::stats::Counters;
 use crate::udp::{self, MediaSocket, ReceiveBatch, SendBatch};
 
@@ -28,6 +29,7 @@ pub(crate) struct Turns {
     reports: mpsc::Receiver<(EndpointKey, HandshakeReport)>,
     waker: Arc<Waker>,
     outbox: Outbox,
+    parts: Parts,
     meter: Meter,
     hold: Hold,
     publish: watch::Sender<Arc<WorkerSnapshot>>,
@@ -46,7 +48,7 @@ impl Turns {
         if let Some((processor, Err(error))) = pinned {
             tracing::warn!(worker = parts.index, processor, %error, "not kept on its processor");
         }
-        let now = Instant::now();
+        let (now, here) = (Instant::now(), parts.engine.part);
         Self {
             socket: parts.socket,
             engine: Bridge::new(parts.engine, now),
@@ -56,6 +58,7 @@ impl Turns {
             channel_events: parts.mailbox.channel_events.1,
             reports: parts.mailbox.reports.1,
             waker: parts.mailbox.waker,
+            parts: Parts::new(here, parts.doors, parts.mailbox.rings),
             outbox: Outbox::new(parts.index, parts.control, parts.handshakes),
             meter: Meter::new(now),
             hold: Hold::new(parts.send_hold_max),
@@ -79,13 +82,16 @@ impl Turns {
             let now = Instant::now();
             self.clock.tick(now);
             let has_datagrams = self.take_datagrams(now)?;
+            let has_crossings = self.take_crossings(now);
             let has_inputs = self.take_inputs(now);
             self.take_timeouts(now);
             self.outbox.flush();
+            self.parts.flush();
             let after = Instant::now();
-            self.send_if_due(after, has_datagrams);
+            let is_at_work = has_datagrams || has_crossings;
+            self.send_if_due(after, is_at_work);
             self.publish_second(after);
-            has_more = has_datagrams || has_inputs;
+            has_more = is_at_work || has_inputs;
         }
         // What a farewell wrote, above all.
         self.send_ring();
@@ -98,7 +104,7 @@ impl Turns {
         if let Some(timeout) = self.engine.next_timeout() {
             until = until.min(timeout);
         }
-        if self.outbox.is_waiting() {
+        if self.outbox.is_waiting() || self.parts.is_waiting() {
             until = until.min(before + OUTBOX_RETRY);
         }
         let held_until = self.hold.deadline(self.meter.load(before));
@@ -120,9 +126,13 @@ impl Turns {
     fn take_datagrams(&mut self, now: Instant) -> io::Result<bool> {
         let received_before = self.receive.datagrams;
         let is_full = self.socket.receive(&mut self.receive)?;
-        let Self { engine, socket, send, meter, hold, receive, .. } = self;
+        let Self { engine, socket, send, meter, hold, receive, parts, .. } = self;
         receive.for_each(|path: Path, datagram| {
             engine.handle_datagram(now, path, datagram);
+            if !engine.crossings().is_empty() {
+                // At once, so that another worker seals while this one does.
+                parts.carry(engine);
+            }
             if engine.send_ring().len() >= SEND_AT_DATAGRAMS {
                 hold.note(now, engine.send_ring().len());
                 drain_ring(engine, socket, send, (meter, hold));
@@ -131,6 +141,31 @@ impl Turns {
         self.finish(now);
         let has_received = self.receive.datagrams > received_before;
         Ok(is_full || has_received && self.engine.send_ring().len() >= LOOK_AGAIN_DATAGRAMS)
+    }
+
+    /// A bounded number of what other workers' engines have sent. True when it is worth looking again before anything is
+    /// sent.
+    fn take_crossings(&mut self, now: Instant) -> bool {
+        let Self { engine, socket, send, meter, hold, parts, .. } = self;
+        let mut has_crossed = false;
+        let has_more = parts.receive(CROSSINGS_MAX, |received| match received {
+            FromPart::Packet(crossing, bytes) => {
+                has_crossed = true;
+                engine.handle_crossing(now, crossing, bytes);
+                hold.note(crossing.received_at(), engine.send_ring().len());
+                if engine.send_ring().len() >= SEND_AT_DATAGRAMS {
+                    drain_ring(engine, socket, send, (meter, hold));
+                }
+            }
+            FromPart::Message(from, message) => {
+                has_crossed = true;
+                engine.handle_part(now, from, *message);
+            }
+        });
+        if has_crossed {
+            self.finish(now);
+        }
+        has_more || has_crossed && self.engine.send_ring().len() >= LOOK_AGAIN_DATAGRAMS
     }
 
     /// A bounded number of everything that other threads have left. True when there may be more.
@@ -166,7 +201,10 @@ impl Turns {
 
     fn take_command(&mut self, now: Instant, command: WorkerCommand) {
         match command {
-            WorkerCommand::Link(command) => self.engine.handle_command(now, command),
+            WorkerCommand::Link { command, others } => {
+                self.engine.handle_part_command(now, command, &others);
+            }
+            WorkerCommand::EndStale(conference, epoch) => self.engine.end_stale(now, &conference, epoch),
             WorkerCommand::Debug(answer) => {
                 // Whoever asked may have gone.
                 let _ = answer.send(self.engine.debug(now));
@@ -186,7 +224,13 @@ impl Turns {
     fn finish(&mut self, now: Instant) {
         self.hold.note(now, self.engine.send_ring().len());
         while let Some(output) = self.engine.poll_output() {
-            self.outbox.push(output);
+            match output {
+                Output::Part(to, message) => self.parts.send(to, message),
+                output => self.outbox.push(output),
+            }
+        }
+        if !self.engine.crossings().is_empty() {
+            self.parts.carry(&mut self.engine);
         }
     }
 
@@ -223,7 +267,7 @@ impl Turns {
             truncated: self.receive.truncated,
             overflowed: self.receive.overflowed,
             handshakes_refused: self.outbox.handshakes_refused,
-            channel_messages_dropped: self.outbox.channel_messages_dropped,
+            channel_messages_dropped: self.outbox.channel_messages_dropped + self.parts.talk_dropped,
         }));
     }
 }
@@ -261,6 +305,9 @@ const OUTBOX_RETRY: Duration = Duration::from_millis(2);
 
 /// About 0.2 ms of work, so that a flood of channel messages cannot hold up media for longer.
 const INPUTS_MAX: usize = 32;
+
+/// From each other worker. With 200 receivers each is 50 µs of sealing; datagrams and commands come in between.
+const CROSSINGS_MAX: usize = 32;
 
 /// About half a millisecond of sealing, and still in the processor's cache when the kernel copies it.
 const SEND_AT_DATAGRAMS: usize = 2048;

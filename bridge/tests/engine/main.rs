@@ -6,6 +6,7 @@
 #[path = "../world/mod.rs"]
 mod world;
 
+mod cascade;
 mod channel;
 mod commands;
 mod hostile;

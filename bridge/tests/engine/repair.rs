@@ -176,6 +176,35 @@ fn a_flood_of_nacks_gets_no_more_than_its_share() {
 }
 
 #[test]
+fn a_lost_repair_is_sent_again_a_round_trip_after_it_and_not_before() {
+    let mut world = World::new();
+    let (_, receiver) = speaker_and_watcher(&mut world);
+    let far = Line { delay: ms(50), ..Line::GOOD };
+    (world.browsers[receiver].line_up, world.browsers[receiver].line_down) = (far, far);
+    world.run(secs(5));
+    let slots = world.browsers[receiver].slots.iter();
+    let (ssrc, slot) =
+        slots.filter(|(_, slot)| slot.is_video).find(|(_, slot)| !slot.packets.is_empty()).unwrap();
+    // Of what is on its way to it just now, the receiver has not got a packet.
+    let (ssrc, on_its_way) = (*ssrc, (*slot.packets.keys().next_back().unwrap() + 1) as u16);
+    let ask = |world: &mut World| {
+        let before = world.stats().counters.retransmissions_sent;
+        let mut compound = Vec::new();
+        Nack::write_sequences(&mut compound, Ssrc(1), Ssrc(ssrc), &[on_its_way]);
+        let datagram = world.browsers[receiver].seal_rtcp(&compound).unwrap();
+        world.inject(world.browsers[receiver].path, datagram);
+        world.stats().counters.retransmissions_sent - before
+    };
+    assert_eq!(ask(&mut world), 1, "the first time a receiver is believed");
+    world.run(ms(60));
+    assert_eq!((ask(&mut world), world.dropped(DropReason::AlreadyOnItsWay)), (0, 1));
+    world.run(ms(40));
+    assert_eq!(ask(&mut world), 1, "a round trip after the repair");
+    world.run(ms(60));
+    assert_eq!((ask(&mut world), world.dropped(DropReason::AlreadyOnItsWay)), (0, 2));
+}
+
+#[test]
 fn a_flood_of_rtcp_takes_nothing_from_the_flooders_media() {
     let mut world = World::new();
     let (sender, receiver) = speaker_and_watcher(&mut world);

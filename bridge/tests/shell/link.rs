@@ -43,6 +43,7 @@ async fn an_endpoint_is_answered_with_everything_its_browser_needs() {
     assert_eq!(transport.fingerprint.algorithm, "sha-256");
     assert_eq!(transport.candidates.len(), 1);
     assert!(world.bound.media_ports.contains(&transport.candidates[0].address.port()));
+    assert!(link.hello.media.contains(&transport.candidates[0].address), "a relay has to let it through");
     let path = format!("/colibri-ws/bridge-1/{}/{}?pwd=", conference('a'), endpoint(1));
     let password = transport.channel_path.strip_prefix(&path).unwrap();
     assert_eq!(password.len(), 24);

@@ -24,6 +24,9 @@ use super::{BRIDGE_IP, Line, ms, secs};
 pub struct Browser {
     pub id: EndpointId,
     pub place: usize,
+    /// The engine that its datagrams reach.
+    pub part: usize,
+    pub has_left: bool,
     pub born: Instant,
     pub key: Option<EndpointKey>,
     pub path: Path,
@@ -80,6 +83,8 @@ impl Browser {
         Self {
             id: EndpointId::parse(format!("{number:08x}")).unwrap(),
             place: 0,
+            part: 0,
+            has_left: false,
             born: Instant::now(),
             key: None,
             path: Path { remote, local: BRIDGE_IP },
@@ -141,6 +146,12 @@ impl Browser {
         for layer in 0..layers {
             self.add_stream(true, layer as u8);
         }
+        self
+    }
+
+    /// Placed on another engine than the first.
+    pub fn at(mut self, part: usize) -> Self {
+        self.part = part;
         self
     }
 

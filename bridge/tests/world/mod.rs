@@ -19,15 +19,16 @@ pub mod media;
 pub mod receiver;
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap, HashSet};
+use std::collections::{BinaryHeap, HashMap, HashSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use bridge::engine::bridge::Bridge;
+use bridge::engine::cascade::{Crossing, PartMessage};
 use bridge::engine::drop_reason::DropReason;
 use bridge::engine::ports::{
     ChannelCommand, ChannelEvent, EndpointKey, EngineSettings, HandshakeCommand, HandshakeReport, Output,
-    Path,
+    PartId, Path,
 };
 use bridge::engine::stats::EngineStats;
 use rand::rngs::StdRng;
@@ -39,9 +40,23 @@ use wire::srtp::{MasterKey, Profile, SessionKeys};
 
 use self::browser::Browser;
 
-/// One engine and its browsers.
+/// One engine or several, and their browsers.
 pub struct World {
     pub bridge: Bridge,
+    /// The engines of further workers, which may hold parts of the same conference.
+    pub others: Vec<Bridge>,
+    /// Between engines there is no room for packets.
+    pub is_ring_full: bool,
+    /// The packet that has crossed last.
+    pub last_crossing: Option<(PartId, Crossing, Vec<u8>)>,
+    /// Packets that have crossed from one engine to another.
+    pub crossed: u64,
+    /// What engines say to each other waits in `between`.
+    pub holds_messages: bool,
+    /// Each with who says it and to whom.
+    pub between: VecDeque<(usize, PartId, Box<PartMessage>)>,
+    /// The engines that were asked to hold something of the conference, in that order.
+    parts_used: Vec<usize>,
     pub now: Instant,
     pub browsers: Vec<Browser>,
     pub notices: Vec<Notice>,
@@ -57,7 +72,7 @@ pub struct World {
     pub completes_handshakes: bool,
     flights: BinaryHeap<Reverse<Flight>>,
     flight_count: u64,
-    by_key: HashMap<EndpointKey, usize>,
+    by_key: HashMap<(usize, EndpointKey), usize>,
     checked: HashSet<Path>,
     commands: u64,
     random: StdRng,
@@ -69,6 +84,8 @@ struct Flight {
     at: Instant,
     order: u64,
     to_browser: Option<usize>,
+    /// Which engine, if it is for one.
+    part: usize,
     path: Path,
     bytes: Vec<u8>,
 }
@@ -104,6 +121,7 @@ pub fn settings(endpoints_max: usize) -> EngineSettings {
         candidates: vec![SocketAddr::new(BRIDGE_IP, 10_000)],
         endpoints_max,
         seed: [7; 32],
+        part: PartId(0),
     }
 }
 
@@ -116,10 +134,32 @@ impl World {
         Self::seeded(1)
     }
 
+    /// So many engines, as workers of one bridge are.
+    pub fn with_parts(parts: u16) -> Self {
+        let mut world = Self::new();
+        let others = (1..parts).map(|part| {
+            let port = 10_000 + part;
+            let candidates = vec![SocketAddr::new(BRIDGE_IP, port)];
+            let seed = [7 + part as u8; 32];
+            // Each engine's clock begins at another time.
+            let began = world.now - ms(1_234 * u64::from(part));
+            Bridge::new(EngineSettings { part: PartId(part), seed, candidates, ..settings(2_000) }, began)
+        });
+        world.others = others.collect();
+        world
+    }
+
     pub fn seeded(seed: u64) -> Self {
         let now = Instant::now();
         Self {
             bridge: Bridge::new(settings(2_000), now),
+            others: Vec::new(),
+            is_ring_full: false,
+            last_crossing: None,
+            crossed: 0,
+            holds_messages: false,
+            between: VecDeque::new(),
+            parts_used: Vec::new(),
             now,
             browsers: Vec::new(),
             notices: Vec::new(),
@@ -157,7 +197,10 @@ impl World {
             parameters: browser.parameters(),
             pins: browser.pins.clone(),
         };
-        let Outcome::Transport(transport) = self.command(body) else { panic!("{:?}", self.replies.last()) };
+        let part = browser.part;
+        let Outcome::Transport(transport) = self.command_part(part, body) else {
+            panic!("{:?}", self.replies.last())
+        };
         self.browsers[place].take_transport(&transport);
         transport
     }
@@ -167,10 +210,46 @@ impl World {
         self.command_in(conference, self.epoch, body)
     }
 
+    /// Gives a command to one of the engines, which is told of those that were used before it.
+    pub fn command_part(&mut self, part: usize, body: CommandBody) -> Outcome {
+        if !self.parts_used.contains(&part) {
+            self.parts_used.push(part);
+        }
+        let others: Vec<PartId> = self
+            .parts_used
+            .iter()
+            .filter(|other| **other != part)
+            .map(|other| PartId(*other as u16))
+            .collect();
+        let (conference, epoch) = (self.conference.clone(), self.epoch);
+        self.obeyed(part, (conference, epoch, body), &others)
+    }
+
+    /// Takes a browser's endpoint off its engine; the browser falls silent.
+    pub fn leave(&mut self, place: usize) {
+        let endpoint = self.browsers[place].id.clone();
+        self.browsers[place].streams.iter_mut().for_each(|stream| stream.is_on = false);
+        self.browsers[place].has_left = true;
+        self.command_part(self.browsers[place].part, CommandBody::RemoveEndpoint { endpoint });
+        // With its last endpoint a part ends.
+        let browsers = &self.browsers;
+        let is_used = |part: &usize| browsers.iter().any(|each| each.part == *part && !each.has_left);
+        self.parts_used.retain(is_used);
+    }
+
     pub fn command_in(&mut self, conference: ConferenceId, epoch: Epoch, body: CommandBody) -> Outcome {
+        self.obeyed(0, (conference, epoch, body), &[])
+    }
+
+    fn obeyed(
+        &mut self,
+        part: usize,
+        (conference, epoch, body): (ConferenceId, Epoch, CommandBody),
+        others: &[PartId],
+    ) -> Outcome {
         self.commands += 1;
-        let id = self.commands;
-        self.bridge.handle_command(self.now, Command { id, conference, epoch, body });
+        let (id, now) = (self.commands, self.now);
+        self.engine(part).handle_part_command(now, Command { id, conference, epoch, body }, others);
         self.drain();
         let reply = self.replies.last().expect("every command is answered");
         assert_eq!(reply.id, id);
@@ -183,7 +262,9 @@ impl World {
         loop {
             let flight = self.flights.peek().map(|Reverse(flight)| flight.at);
             let browser = self.browsers.iter().map(|browser| browser.next_timeout()).min();
-            let next = [flight, browser, self.bridge.next_timeout()].into_iter().flatten().min();
+            let engines = std::iter::once(&self.bridge).chain(&self.others);
+            let engine = engines.filter_map(Bridge::next_timeout).min();
+            let next = [flight, browser, engine].into_iter().flatten().min();
             let Some(next) = next.filter(|next| *next <= end) else { break };
             self.now = self.now.max(next);
             self.step();
@@ -202,16 +283,28 @@ impl World {
                 self.send_all(place, datagrams);
             }
         }
-        if self.bridge.next_timeout().is_some_and(|at| at <= self.now) {
-            self.wakeups += 1;
-            self.bridge.handle_timeout(self.now);
-            self.drain();
+        for part in 0..=self.others.len() {
+            let now = self.now;
+            if self.engine(part).next_timeout().is_some_and(|at| at <= now) {
+                self.wakeups += 1;
+                self.engine(part).handle_timeout(now);
+                self.drain();
+            }
+        }
+    }
+
+    /// The first engine, or one of the others.
+    pub fn engine(&mut self, part: usize) -> &mut Bridge {
+        match part.checked_sub(1) {
+            None => &mut self.bridge,
+            Some(other) => &mut self.others[other],
         }
     }
 
     fn land(&mut self, mut flight: Flight) {
         let Some(place) = flight.to_browser else {
-            self.bridge.handle_datagram(self.now, flight.path, &mut flight.bytes);
+            let now = self.now;
+            self.engine(flight.part).handle_datagram(now, flight.path, &mut flight.bytes);
             self.drain();
             return;
         };
@@ -226,17 +319,22 @@ impl World {
             if self.browsers[place].is_right_check(&bytes) {
                 self.checked.insert(path);
             }
-            self.fly(self.browsers[place].line_up, None, path, &bytes);
+            self.fly(self.browsers[place].line_up, Err(self.browsers[place].part), path, &bytes);
         }
     }
 
     /// Brings one datagram to the engine now, from anywhere.
     pub fn inject(&mut self, path: Path, mut bytes: Vec<u8>) {
-        self.bridge.handle_datagram(self.now, path, &mut bytes);
+        let part =
+            self.browsers.iter().find(|browser| browser.path == path).map_or(0, |browser| browser.part);
+        let now = self.now;
+        self.engine(part).handle_datagram(now, path, &mut bytes);
         self.drain();
     }
 
-    fn fly(&mut self, line: Line, to_browser: Option<usize>, path: Path, bytes: &[u8]) {
+    /// To a browser, or to an engine.
+    fn fly(&mut self, line: Line, to: Result<usize, usize>, path: Path, bytes: &[u8]) {
+        let (to_browser, part) = (to.ok(), to.err().unwrap_or_default());
         let copies = 1 + usize::from(self.random.random_bool(line.duplicates));
         for _ in 0..copies {
             if self.random.random_bool(line.loss) {
@@ -244,19 +342,65 @@ impl World {
             }
             let at = self.now + line.delay + line.jitter.mul_f64(self.random.random());
             self.flight_count += 1;
-            let flight = Flight { at, order: self.flight_count, to_browser, path, bytes: bytes.to_vec() };
+            let bytes = bytes.to_vec();
+            let flight = Flight { at, order: self.flight_count, to_browser, part, path, bytes };
             self.flights.push(Reverse(flight));
         }
     }
 
-    /// Carries everything that the engine wants done.
+    /// Carries everything that the engines want done, until none wants more.
     pub fn drain(&mut self) {
-        while let Some(output) = self.bridge.poll_output() {
-            self.carry(output);
+        while (0..=self.others.len()).any(|part| self.drain_part(part)) {}
+    }
+
+    fn drain_part(&mut self, part: usize) -> bool {
+        let mut has_more = false;
+        while let Some(output) = self.engine(part).poll_output() {
+            has_more = true;
+            self.carry(part, output);
         }
+        has_more |= self.carry_crossings(part);
+        let ring = self.engine(part).send_ring();
         let datagrams: Vec<(Path, Vec<u8>)> =
-            self.bridge.send_ring().iter().map(|(path, bytes)| (path, bytes.to_vec())).collect();
-        self.bridge.send_ring().clear();
+            ring.iter().map(|(path, bytes)| (path, bytes.to_vec())).collect();
+        ring.clear();
+        self.take_datagrams(datagrams);
+        has_more
+    }
+
+    /// As a ring between two workers would, whose end falls into the packet.
+    fn carry_crossings(&mut self, part: usize) -> bool {
+        let is_alone = self.others.is_empty();
+        let crossings = self.engine(part).crossings();
+        assert!(!is_alone || crossings.is_empty(), "a lone engine has nobody to send to");
+        let carried: Vec<_> = crossings.iter().map(|(to, it, bytes)| (to, *it, bytes.to_vec())).collect();
+        crossings.clear();
+        let now = self.now;
+        for (to, crossing, bytes) in &carried {
+            assert_eq!((crossing.length(), crossing.received_at()), (bytes.len(), now));
+            if self.is_ring_full {
+                self.engine(part).note_crossing_lost(crossing);
+                continue;
+            }
+            self.crossed += 1;
+            self.engine(usize::from(to.0)).handle_crossing(now, crossing, bytes.split_at(bytes.len() / 3));
+            self.last_crossing = Some((*to, *crossing, bytes.clone()));
+        }
+        !carried.is_empty()
+    }
+
+    /// Delivers what engines have said to each other while it was held back.
+    pub fn release_messages(&mut self) {
+        self.holds_messages = false;
+        let now = self.now;
+        while let Some((from, to, message)) = self.between.pop_front() {
+            self.engine(usize::from(to.0)).handle_part(now, PartId(from as u16), *message);
+            // Answers wait behind what is held.
+            self.drain();
+        }
+    }
+
+    fn take_datagrams(&mut self, datagrams: Vec<(Path, Vec<u8>)>) {
         for (path, bytes) in datagrams {
             assert!(
                 self.checked.contains(&path),
@@ -265,47 +409,56 @@ impl World {
             self.sent_datagrams += 1;
             // Whoever has gone leaves an address at which nobody listens.
             if let Some(place) = self.browsers.iter().position(|browser| browser.path == path) {
-                self.fly(self.browsers[place].line_down, Some(place), path, &bytes);
+                self.fly(self.browsers[place].line_down, Ok(place), path, &bytes);
             }
         }
     }
 
-    fn carry(&mut self, output: Output) {
+    fn carry(&mut self, part: usize, output: Output) {
         match output {
+            Output::Part(..) if self.others.is_empty() => panic!("a lone engine has nobody to talk to"),
+            // What one says to another arrives in the order it was said.
+            Output::Part(to, message) if self.holds_messages || !self.between.is_empty() => {
+                self.between.push_back((part, to, message));
+            }
+            Output::Part(to, message) => {
+                let now = self.now;
+                self.engine(usize::from(to.0)).handle_part(now, PartId(part as u16), *message);
+            }
             Output::Reply(reply) => self.replies.push(reply),
             Output::Notice(notice) => self.notices.push(notice),
             Output::ChannelOpenable(key, ticket) => {
                 if let Some(place) = self.browsers.iter().rposition(|browser| browser.id == ticket.endpoint) {
                     self.browsers[place].key = Some(key);
-                    self.by_key.insert(key, place);
+                    self.by_key.insert((part, key), place);
                 }
             }
             Output::EndpointGone(key) => {
-                self.by_key.remove(&key);
+                self.by_key.remove(&(part, key));
             }
             Output::Handshake(key, HandshakeCommand::Start(_)) if self.completes_handshakes => {
-                self.give_keys(key);
+                self.give_keys(part, key);
             }
             Output::Handshake(key, command) => {
-                if let Some(place) = self.by_key.get(&key) {
+                if let Some(place) = self.by_key.get(&(part, key)) {
                     self.browsers[*place].handshake_commands.push(command);
                 }
             }
             Output::Channel(key, ChannelCommand::Send(text)) => {
-                if let Some(place) = self.by_key.get(&key) {
+                if let Some(place) = self.by_key.get(&(part, key)) {
                     self.browsers[*place].told.push(serde_json::from_str(&text).expect("a known message"));
                 }
             }
             Output::Channel(key, _) => {
-                if let Some(place) = self.by_key.get(&key) {
+                if let Some(place) = self.by_key.get(&(part, key)) {
                     self.browsers[*place].is_channel_closed = true;
                 }
             }
         }
     }
 
-    fn give_keys(&mut self, key: EndpointKey) {
-        let place = self.by_key[&key];
+    fn give_keys(&mut self, part: usize, key: EndpointKey) {
+        let (place, now) = (self.by_key[&(part, key)], self.now);
         let (profile, mut master) = (self.profile, || {
             let bytes: [u8; 30] = self.random.random();
             MasterKey::new(self.profile, &bytes[..16], &bytes[16..16 + self.profile.salt_len()]).unwrap()
@@ -313,14 +466,14 @@ impl World {
         let (up, down) = (master(), master());
         self.browsers[place].take_keys(profile, &SessionKeys { receive: down.clone(), send: up.clone() });
         let report = HandshakeReport::Connected { profile, keys: SessionKeys { receive: up, send: down } };
-        self.bridge.handle_handshake(self.now, key, report);
-        self.bridge.handle_channel(self.now, key, ChannelEvent::Opened);
+        self.engine(part).handle_handshake(now, key, report);
+        self.engine(part).handle_channel(now, key, ChannelEvent::Opened);
     }
 
     /// The browser says something over its channel.
     pub fn say(&mut self, place: usize, text: &str) {
-        let key = self.browsers[place].key.expect("joined");
-        self.bridge.handle_channel(self.now, key, ChannelEvent::Text(text.to_owned()));
+        let (key, part, now) = (self.key(place), self.browsers[place].part, self.now);
+        self.engine(part).handle_channel(now, key, ChannelEvent::Text(text.to_owned()));
         self.drain();
     }
 

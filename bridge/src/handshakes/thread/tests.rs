@@ -19,7 +19,7 @@ struct World {
 
 impl World {
     fn new() -> Self {
-        let mailbox = Mailbox::new().unwrap();
+        let mailbox = Mailbox::new(1).unwrap();
         let counts = Arc::new(HandshakeCounts::default());
         let thread = DtlsThread::new(Identity::generate().unwrap(), vec![mailbox.report_sender()], counts);
         Self { thread, mailbox, now: Instant::now() }
@@ -125,7 +125,7 @@ fn noise_is_counted_and_schedules_nothing_more() {
 #[test]
 fn a_handled_datagram_makes_room_in_its_lane_and_the_last_worker_ends_the_thread() {
     let (handshakes, inbox) = Handshakes::queue();
-    let mailbox = Mailbox::new().unwrap();
+    let mailbox = Mailbox::new(1).unwrap();
     let (control, _failures) = tokio::sync::mpsc::channel(1);
     let identity = Identity::generate().unwrap();
     let thread = inbox.spawn(identity, vec![mailbox.report_sender()], control).unwrap();
