@@ -47,6 +47,13 @@ impl Source {
         Self { host: address.ip().to_string(), port: address.port() }
     }
 
+    /// Whether it runs on this machine: then loopback is the same place for both.
+    fn is_beside(&self) -> bool {
+        let ip = self.host.parse::<IpAddr>().map(|ip| ip.to_canonical());
+        // Connecting to the unspecified address leads here as well.
+        ip.map_or(self.host.eq_ignore_ascii_case("localhost"), |ip| ip.is_loopback() || ip.is_unspecified())
+    }
+
     fn authority(&self) -> String {
         match self.host.parse::<Ipv6Addr>() {
             Ok(ip) => format!("[{ip}]:{}", self.port),
@@ -84,7 +91,7 @@ pub(crate) async fn poll(control: Arc<Control>) {
         };
         let answer = timeout(ANSWER_TIME_MAX, ask(&source)).await;
         let answer = answer.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
-        if let Some(bridges) = watch.note(Instant::now(), source, answer) {
+        if let Some(bridges) = watch.note(Instant::now(), &source, answer) {
             control.set_bridges_asked(bridges);
         }
     }
@@ -97,6 +104,8 @@ struct Watch {
     /// When each was last named.
     known: BTreeMap<String, (Vec<SocketAddr>, Instant)>,
     is_away: bool,
+    /// Some of the last answer's addresses were of no use, which is said once.
+    has_left_out: bool,
 }
 
 impl Watch {
@@ -104,11 +113,11 @@ impl Watch {
     fn note(
         &mut self,
         now: Instant,
-        source: Source,
+        source: &Source,
         answer: io::Result<Vec<BridgePeers>>,
     ) -> Option<Vec<BridgePeers>> {
-        if self.source.as_ref() != Some(&source) {
-            *self = Self { source: Some(source), ..Self::default() };
+        if self.source.as_ref() != Some(source) {
+            *self = Self { source: Some(source.clone()), ..Self::default() };
         }
         let named = match answer {
             Ok(named) => named,
@@ -124,10 +133,22 @@ impl Watch {
             tracing::info!(bridges = named.len(), "signaling says again which bridges there are");
         }
         self.is_away = false;
-        for bridge in named {
+        let mut left_out = 0;
+        for mut bridge in named {
+            let announced = bridge.addresses.len();
+            bridge.addresses.retain(|address| can_be_peer(address.ip(), source));
+            left_out += announced - bridge.addresses.len();
             self.known.insert(bridge.name, (bridge.addresses, now));
         }
+        if left_out > 0 && !self.has_left_out {
+            tracing::warn!(addresses = left_out, "signaling names addresses that are no peers from here");
+        }
+        self.has_left_out = left_out > 0;
         self.known.retain(|_, (_, last_named)| now.saturating_duration_since(*last_named) < KEPT);
+        if self.known.len() > BRIDGES_MAX {
+            // More than a policy holds: those that were just named stay.
+            self.known.retain(|_, (_, last_named)| *last_named == now);
+        }
         let bridges = self.known.iter();
         Some(
             bridges
@@ -169,6 +190,12 @@ async fn ask(source: &Source) -> io::Result<Vec<BridgePeers>> {
         }
     };
     read(&body)
+}
+
+/// Another machine's loopback is not ours: its bridges would open ports of this host.
+fn can_be_peer(ip: IpAddr, source: &Source) -> bool {
+    let ip = ip.to_canonical();
+    !ip.is_unspecified() && !ip.is_multicast() && (!ip.is_loopback() || source.is_beside())
 }
 
 #[derive(Deserialize)]
@@ -259,27 +286,58 @@ mod tests {
     fn what_is_known_stays_while_signaling_is_away_and_a_minute_longer() {
         let start = Instant::now();
         let mut watch = Watch::default();
-        assert_eq!(names(watch.note(start, source(), Ok(vec![bridge("a"), bridge("b")]))), ["a", "b"]);
+        assert_eq!(names(watch.note(start, &source(), Ok(vec![bridge("a"), bridge("b")]))), ["a", "b"]);
         let later = start + Duration::from_secs(3600);
-        assert_eq!(watch.note(later, source(), Err(io::ErrorKind::TimedOut.into())), None);
+        assert_eq!(watch.note(later, &source(), Err(io::ErrorKind::TimedOut.into())), None);
         // Signaling is back, and only one bridge has dialled it so far.
         let mut watch = Watch::default();
-        watch.note(start, source(), Ok(vec![bridge("a"), bridge("b")]));
+        watch.note(start, &source(), Ok(vec![bridge("a"), bridge("b")]));
         let soon = start + Duration::from_secs(59);
-        assert_eq!(names(watch.note(soon, source(), Ok(vec![bridge("a")]))), ["a", "b"]);
+        assert_eq!(names(watch.note(soon, &source(), Ok(vec![bridge("a")]))), ["a", "b"]);
         let late = start + Duration::from_secs(61);
-        assert_eq!(names(watch.note(late, source(), Ok(vec![bridge("a")]))), ["a"]);
+        assert_eq!(names(watch.note(late, &source(), Ok(vec![bridge("a")]))), ["a"]);
     }
 
     #[test]
     fn another_source_begins_anew() {
         let start = Instant::now();
         let mut watch = Watch::default();
-        watch.note(start, source(), Ok(vec![bridge("a")]));
+        watch.note(start, &source(), Ok(vec![bridge("a")]));
         let other = Source::parse("http://127.0.0.1:8889").unwrap();
-        assert_eq!(names(watch.note(start, other, Ok(vec![bridge("b")]))), ["b"]);
+        assert_eq!(names(watch.note(start, &other, Ok(vec![bridge("b")]))), ["b"]);
         assert!(watch.forget());
         assert!(!watch.forget());
+    }
+
+    #[test]
+    fn loopback_of_another_machine_is_no_bridge_and_nowhere_is_nobodys() {
+        let can = |ip: &str, url: &str| can_be_peer(ip.parse().unwrap(), &Source::parse(url).unwrap());
+        for here in ["http://127.0.0.1:8888", "http://[::1]:8888", "http://localhost", "http://0.0.0.0:1"] {
+            assert!(can("127.0.0.1", here) && can("::1", here) && can("10.0.0.5", here), "{here}");
+            assert!(!can("0.0.0.0", here) && !can("::", here) && !can("224.0.0.1", here), "{here}");
+        }
+        for elsewhere in ["http://10.0.0.9:8888", "http://[2001:db8::9]", "http://signaling.internal"] {
+            for loopback in ["127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1"] {
+                assert!(!can(loopback, elsewhere), "{loopback} from {elsewhere}");
+            }
+            assert!(!can("ff02::1", elsewhere) && !can("0.0.0.0", elsewhere));
+            assert!(can("10.0.0.5", elsewhere) && can("2001:db8::5", elsewhere));
+        }
+        let addresses = ["127.0.0.1:22", "192.0.2.1:10000"].map(|address| address.parse().unwrap()).to_vec();
+        let bad = BridgePeers { name: "bad".to_owned(), addresses };
+        let elsewhere = Source::parse("http://10.0.0.9:8888").unwrap();
+        let known = Watch::default().note(Instant::now(), &elsewhere, Ok(vec![bad])).unwrap();
+        assert_eq!(known[0].addresses, ["192.0.2.1:10000".parse().unwrap()]);
+    }
+
+    #[test]
+    fn names_that_change_each_second_do_not_pile_up() {
+        let (start, mut watch) = (Instant::now(), Watch::default());
+        for second in 0..10 {
+            let named = (0..BRIDGES_MAX).map(|number| bridge(&format!("{second}-{number}"))).collect();
+            let known = watch.note(start + Duration::from_secs(second), &source(), Ok(named)).unwrap();
+            assert!(known.len() <= BRIDGES_MAX && known.iter().any(|it| it.name == format!("{second}-0")));
+        }
     }
 
     #[test]

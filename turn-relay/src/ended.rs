@@ -124,10 +124,16 @@ impl Budget {
 }
 
 /// In the order of their declaration.
-const CAUSES: [EndCause; 5] =
-    [EndCause::Expired, EndCause::Released, EndCause::ClientGone, EndCause::SocketLost, EndCause::Revoked];
+const CAUSES: [EndCause; 6] = [
+    EndCause::Expired,
+    EndCause::Released,
+    EndCause::ClientGone,
+    EndCause::SocketLost,
+    EndCause::Revoked,
+    EndCause::Stopped,
+];
 
-const _: () = assert!(EndCause::Revoked as usize == CAUSES.len() - 1, "each cause has its place");
+const _: () = assert!(EndCause::Stopped as usize == CAUSES.len() - 1, "each cause has its place");
 
 /// Leaves room for everything else below the fifty lines a second that a process may write.
 const LINES_PER_S: u32 = 20;

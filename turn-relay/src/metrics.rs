@@ -238,7 +238,7 @@ fn streams(families: &mut Families, sample: &RelaySample) {
     );
     families.ages(
         "turn_relay_queue_age_seconds",
-        "How long datagrams waited for a client on TCP or TLS, dropped ones among them.",
+        "How long datagrams waited for a client on TCP or TLS before they were written.",
         &sample.total.queue_age_us,
     );
     families.counter(

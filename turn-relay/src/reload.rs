@@ -10,9 +10,11 @@ use std::time::Duration;
 
 use serde_json::Value;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::task::spawn_blocking;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::control::Control;
+use crate::front::certificates::CertificateError;
 use crate::settings::RelaySettings;
 
 /// Reads the settings as the start did: all sources, checked. The error is the line for the operator.
@@ -27,7 +29,7 @@ pub(crate) fn hang_up() -> io::Result<Signal> {
 }
 
 /// Watches until it is dropped.
-pub(crate) async fn watch(control: Arc<Control>, read: ReadSettings, mut hang_up: Signal) {
+pub(crate) async fn watch(control: Arc<Control>, mut read: ReadSettings, mut hang_up: Signal) {
     let mut settings = SettingsWatch::new(control.settings());
     let mut certificate = Complaint::default();
     let mut second = interval(LOOK_INTERVAL);
@@ -38,8 +40,16 @@ pub(crate) async fn watch(control: Arc<Control>, read: ReadSettings, mut hang_up
             Some(()) = hang_up.recv() => true,
         };
         control.settle();
-        look_at_settings(&control, &mut settings, read(), is_asked);
-        look_at_certificate(&control, &mut certificate, is_asked);
+        // A disk that is slow must not hold up connections.
+        let certificates = Arc::clone(&control.certificates);
+        let reading = spawn_blocking(move || {
+            let looked = (read(), certificates.reload());
+            (read, looked)
+        });
+        let Ok((reader, (new_settings, new_certificate))) = reading.await else { return };
+        read = reader;
+        look_at_settings(&control, &mut settings, new_settings, is_asked);
+        look_at_certificate(&control, &mut certificate, new_certificate, is_asked);
     }
 }
 
@@ -49,6 +59,11 @@ fn look_at_settings(
     read: Result<RelaySettings, String>,
     is_asked: bool,
 ) {
+    // What no policy can be made of is as bad as what cannot be read.
+    let read = read.and_then(|new| match watch.is_known(&new) {
+        true => Ok(new),
+        false => control.check(&new).map(|()| new).map_err(|error| error.to_string()),
+    });
     let seen = match watch.look(read, is_asked) {
         Seen::Nothing => return,
         Seen::Bad(reason) => Err(reason),
@@ -66,8 +81,13 @@ fn look_at_settings(
     }
 }
 
-fn look_at_certificate(control: &Control, complaint: &mut Complaint, is_asked: bool) {
-    match control.certificates.reload() {
+fn look_at_certificate(
+    control: &Control,
+    complaint: &mut Complaint,
+    reloaded: Result<bool, CertificateError>,
+    is_asked: bool,
+) {
+    match reloaded {
         Ok(is_new) => {
             *complaint = Complaint::default();
             if is_new {
@@ -84,10 +104,12 @@ fn look_at_certificate(control: &Control, complaint: &mut Complaint, is_asked: b
     }
 }
 
-/// What was read last.
+/// What was read, and what is in force of it.
 struct SettingsWatch {
-    /// As it was read when it was put in force.
+    /// With what needs a restart as it was at the start.
     in_force: RelaySettings,
+    /// As it was read when something of it was put in force.
+    known: RelaySettings,
     /// Differs, and has been read once.
     candidate: Option<RelaySettings>,
     complaint: Complaint,
@@ -107,7 +129,11 @@ enum Seen {
 
 impl SettingsWatch {
     fn new(in_force: RelaySettings) -> Self {
-        Self { in_force, candidate: None, complaint: Complaint::default() }
+        Self { known: in_force.clone(), in_force, candidate: None, complaint: Complaint::default() }
+    }
+
+    fn is_known(&self, new: &RelaySettings) -> bool {
+        *new == self.known
     }
 
     fn look(&mut self, read: Result<RelaySettings, String>, is_asked: bool) -> Seen {
@@ -120,7 +146,7 @@ impl SettingsWatch {
             }
         };
         self.complaint = Complaint::default();
-        if new == self.in_force {
+        if self.is_known(&new) {
             self.candidate = None;
             return Seen::Nothing;
         }
@@ -129,8 +155,8 @@ impl SettingsWatch {
             return Seen::Nothing;
         }
         self.candidate = None;
-        let fixed = fixed_keys(&self.in_force, &new);
-        let settings = Box::new(RelaySettings {
+        let fixed = fixed_keys(&self.known, &new);
+        self.in_force = RelaySettings {
             policy: new.policy.clone(),
             limits: new.limits.clone(),
             secrets: new.secrets.clone(),
@@ -138,9 +164,9 @@ impl SettingsWatch {
             drain_s: new.drain_s,
             drain_redirect: new.drain_redirect,
             ..self.in_force.clone()
-        });
-        self.in_force = new;
-        Seen::Changed { settings, fixed }
+        };
+        self.known = new;
+        Seen::Changed { settings: Box::new(self.in_force.clone()), fixed }
     }
 }
 
@@ -234,8 +260,15 @@ mod tests {
         new.realm = "other".to_owned();
         new.shards = 3;
         new.limits.half_open_max = 7;
-        let Seen::Changed { settings, fixed } = watch.look(Ok(new), true) else { panic!("no change") };
+        let Seen::Changed { settings, fixed } = watch.look(Ok(new.clone()), true) else {
+            panic!("no change")
+        };
         assert_eq!(fixed, ["realm", "shards", "limits"]);
         assert_eq!((settings.drain_s, settings.realm.as_str(), settings.shards), (2, "passerelle", 0));
+        // It still needs one when something else changes, and has been said.
+        new.drain_s = 3;
+        let Seen::Changed { settings, fixed } = watch.look(Ok(new), true) else { panic!("no change") };
+        assert_eq!((fixed.len(), settings.drain_s), (0, 3));
+        assert_eq!((settings.realm.as_str(), settings.shards), ("passerelle", 0));
     }
 }

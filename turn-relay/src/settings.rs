@@ -7,6 +7,7 @@ mod check;
 mod limits;
 mod lists;
 mod policy;
+mod secrets;
 #[cfg(test)]
 mod tests;
 
@@ -47,8 +48,10 @@ pub struct RelaySettings {
     pub realm: String,
     /// Secrets shared with those who mint credentials, at least 32 characters each: the next one is added before the last
     /// one is taken away. No default: without a secret and without users nobody could relay.
+    #[serde(deserialize_with = "secrets::list")]
     pub secrets: Vec<Secret>,
     /// Passwords by user name, for clients with fixed credentials; printable ASCII. Default none.
+    #[serde(deserialize_with = "secrets::table")]
     pub users: BTreeMap<String, Secret>,
     /// Addresses that allocations are made on, as `bind` or `bind/announced` for the public address of a 1:1 NAT; the first
     /// of each family is what most clients get. Default: this machine's farthest-reaching address of each family.

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 use self::bind::Sockets;
@@ -94,6 +94,8 @@ pub struct RelayHandle {
     control: Arc<Control>,
     threads: Vec<ThreadHandle<()>>,
     tasks: JoinSet<()>,
+    /// Writes what the shards say about ended allocations, to their last word.
+    writer: JoinHandle<()>,
     stop: watch::Sender<bool>,
 }
 
@@ -128,7 +130,7 @@ pub async fn start(settings: &RelaySettings, web: Web) -> Result<RelayHandle, St
         .map_err(|error| StartError::Library(error.to_string()))?;
 
     let mut tasks = JoinSet::new();
-    tasks.spawn(ended.write(records));
+    let writer = tokio::spawn(ended.write(records));
     tasks.spawn(bridges::poll(Arc::clone(&control)));
     for listener in tcp {
         tasks.spawn(front::serve(listener, Arc::clone(&front), stopped.clone()));
@@ -136,7 +138,7 @@ pub async fn start(settings: &RelaySettings, web: Web) -> Result<RelayHandle, St
     let limits = Limits { connections_max: REST_CONNECTIONS_MAX, age_max: CONNECTION_AGE_MAX };
     tasks.spawn(listener::serve(rest_listener, router, limits, stopped));
     guard.disarm();
-    Ok(RelayHandle { bound, control, threads, tasks, stop })
+    Ok(RelayHandle { bound, control, threads, tasks, writer, stop })
 }
 
 impl RelayHandle {
@@ -209,6 +211,8 @@ impl RelayHandle {
             tokio::task::spawn_blocking(move || threads.into_iter().for_each(|thread| drop(thread.join())));
         // A shard that hangs is not waited for.
         let _ = timeout(STOP_TIME_MAX, joined).await;
+        // Done when the last shard has gone.
+        let _ = timeout(STOP_TIME_MAX, &mut self.writer).await;
     }
 }
 

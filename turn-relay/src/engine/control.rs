@@ -61,6 +61,14 @@ impl Relay {
         places.len()
     }
 
+    /// Ends every allocation, because the relay does.
+    pub fn end_all(&mut self, now: Instant) {
+        let places: Vec<usize> = self.allocations.iter().map(|(place, _)| place).collect();
+        for place in places {
+            self.end(now, place, EndCause::Stopped);
+        }
+    }
+
     /// What the policy says about a peer, and why.
     pub fn explain(&self, peer: SocketAddr) -> Explanation {
         // A browser never names port 0: an operator who does asks about the address.

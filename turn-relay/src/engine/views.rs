@@ -18,6 +18,8 @@ pub enum EndCause {
     SocketLost,
     /// The operator took the user's credentials back.
     Revoked,
+    /// The relay ended.
+    Stopped,
 }
 
 impl EndCause {
@@ -29,6 +31,7 @@ impl EndCause {
             Self::ClientGone => "client_gone",
             Self::SocketLost => "socket_lost",
             Self::Revoked => "revoked",
+            Self::Stopped => "stopped",
         }
     }
 }

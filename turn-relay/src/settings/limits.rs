@@ -27,11 +27,12 @@ pub struct LimitsSection {
     pub bits_per_s: u64,
     /// Bits of one user a second, all allocations and directions together. Default 200000000.
     pub user_bits_per_s: u64,
-    /// Replies a second to requests without credentials over UDP, for each IPv4 address or IPv6 /64. Default 10.
+    /// Replies a second to requests without credentials over UDP, for each IPv4 address or IPv6 /64, over all shards: a
+    /// victim whose address is forged does not care how many there are. Default 10.
     pub unauthenticated_replies_per_s: u32,
-    /// The same over TCP and TLS. Default 100.
+    /// The same over TCP and TLS, of each shard. Default 100.
     pub unauthenticated_stream_replies_per_s: u32,
-    /// Replies a second to Binding requests, for each IPv4 address or IPv6 /64. Default 50.
+    /// Replies a second to Binding requests, for each IPv4 address or IPv6 /64, over all shards. Default 50.
     pub binding_replies_per_s: u32,
     /// TCP connections, over all shards, web connections among them. Default 65536.
     pub connections_max: usize,
@@ -70,6 +71,8 @@ impl Default for LimitsSection {
 impl LimitsSection {
     /// What one of `shards` engines enforces.
     pub(crate) fn of_shard(&self, shards: usize) -> Limits {
+        // A forged source chooses its shard by its port, so each shard has its part. None stays none.
+        let part = |rate: u32| rate.div_ceil(u32::try_from(shards.max(1)).unwrap_or(u32::MAX));
         Limits {
             allocations_max: self.allocations_max.div_ceil(shards.max(1)),
             allocations_per_user_max: self.allocations_per_user_max,
@@ -80,9 +83,9 @@ impl LimitsSection {
             packets_per_s: self.packets_per_s,
             bits_per_s: self.bits_per_s,
             user_bits_per_s: self.user_bits_per_s,
-            unauthenticated_replies_per_s: self.unauthenticated_replies_per_s,
+            unauthenticated_replies_per_s: part(self.unauthenticated_replies_per_s),
             unauthenticated_stream_replies_per_s: self.unauthenticated_stream_replies_per_s,
-            binding_replies_per_s: self.binding_replies_per_s,
+            binding_replies_per_s: part(self.binding_replies_per_s),
         }
     }
 

@@ -131,9 +131,22 @@ fn every_shard_has_ports_of_its_own_and_pairs_stay_together() {
         let mut last = min_port - 1;
         for shard in 0..shards {
             let ports = settings.ports_of(shard, shards);
-            assert!(*ports.start() > last && ports.start() % 2 == 0 && ports.end() % 2 == 1, "{ports:?}");
+            assert!(
+                *ports.start() > last && ports.start().is_multiple_of(2) && ports.end() % 2 == 1,
+                "{ports:?}"
+            );
             last = *ports.end();
         }
         assert!(last <= max_port);
     }
+}
+
+#[test]
+fn what_a_forged_address_is_sent_does_not_grow_with_the_shards() {
+    let mut limits = LimitsSection::default();
+    let of_four = limits.of_shard(4);
+    assert_eq!((of_four.unauthenticated_replies_per_s, of_four.binding_replies_per_s), (3, 13));
+    assert_eq!(of_four.allocations_max, limits.allocations_max / 4);
+    limits.unauthenticated_replies_per_s = 0;
+    assert_eq!(limits.of_shard(4).unauthenticated_replies_per_s, 0, "no limit stays none");
 }

@@ -202,8 +202,10 @@ impl Relaying {
         }
     }
 
-    /// Ends every stream, because the thread does.
-    pub(super) fn end_all_streams(&mut self, now: Instant, inbox: &Inbox) {
+    /// Ends every allocation and every stream, because the thread does.
+    pub(super) fn end_all(&mut self, now: Instant, inbox: &Inbox) {
+        self.engine.end_all(now);
+        self.carry_out(now, inbox);
         while let Some(path) = self.streams.remove_next(CloseReason::Stopped) {
             self.engine.handle_client_gone(now, &path);
             self.carry_out(now, inbox);

@@ -370,10 +370,11 @@ fn a_stream_of_nonsense_is_closed_and_nonsense_datagrams_close_nothing() {
 }
 
 #[test]
-fn a_stopped_shard_says_so_and_ends_its_streams() {
+fn a_stopped_shard_says_so_and_ends_its_streams_and_allocations() {
     let (_peer, address) = peer();
     let mut world = World::new(&[address]);
     let (client, _) = world.tcp_client().connected_to(address);
+    let _datagrams = world.client().connected_to(address);
     world.stop();
     let Link::Stream(mut stream, _) = client.link else { panic!("a stream's client") };
     let read = std::io::Read::read(&mut stream, &mut [0; 8]);
@@ -381,7 +382,11 @@ fn a_stopped_shard_says_so_and_ends_its_streams() {
     let refused = world.shard.send(ShardCommand::SetDrain(Drain::Off)).unwrap_err();
     assert_eq!(refused.reason, RefusedReason::Gone);
     assert_eq!(world.shard.stats().streams.closed.of(CloseReason::Stopped), 1);
-    assert_eq!(world.ended.try_recv().unwrap().cause, EndCause::ClientGone);
+    let ended = [world.ended.try_recv().unwrap(), world.ended.try_recv().unwrap()];
+    assert!(ended.iter().all(|record| record.cause == EndCause::Stopped));
+    assert_ne!(ended[0].transport, ended[1].transport);
+    let stats = world.shard.stats();
+    assert_eq!((stats.live_peer_sockets, stats.relay.allocations), (0, [0; 3]));
 }
 
 #[test]

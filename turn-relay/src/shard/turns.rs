@@ -57,6 +57,14 @@ impl Turns {
     /// # Errors
     /// When the poll or a listener no longer works.
     pub(super) fn run(&mut self) -> io::Result<()> {
+        let outcome = self.go_round();
+        // The last numbers are those that a look after the end finds.
+        self.relaying.end_all(Instant::now(), &self.inbox);
+        self.publish(0.0);
+        outcome
+    }
+
+    fn go_round(&mut self) -> io::Result<()> {
         while !self.is_stopping {
             let now = self.wait()?;
             if now.saturating_duration_since(self.unix_at) >= SECOND {
@@ -69,9 +77,6 @@ impl Turns {
                 self.publish(busy);
             }
         }
-        // The last numbers are those that a look after the end finds.
-        self.relaying.end_all_streams(Instant::now(), &self.inbox);
-        self.publish(0.0);
         Ok(())
     }
 

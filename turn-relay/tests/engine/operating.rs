@@ -72,6 +72,20 @@ fn a_users_allocations_are_revoked_and_nobody_elses() {
 }
 
 #[test]
+fn a_relay_that_ends_says_so_of_every_allocation_and_holds_nothing() {
+    let mut world = World::new();
+    for number in 1..=3 {
+        world.allocated(number);
+    }
+    world.relay.end_all(world.now);
+    world.carry_out();
+    assert_eq!(world.ended.len(), 3);
+    assert!(world.ended.iter().all(|record| record.cause == EndCause::Stopped));
+    assert!(world.relay.is_empty());
+    assert_eq!(world.relay.stats().sockets, 0);
+}
+
+#[test]
 fn explain_says_what_a_client_would_meet_and_why() {
     let mut world = World::with(|setup| {
         let addresses = vec![addr("127.0.0.1:10000")];

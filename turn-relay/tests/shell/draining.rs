@@ -52,10 +52,17 @@ async fn told_to_stop_it_waits_for_the_last_allocation_and_ends_with_it() {
 
 #[tokio::test]
 async fn a_second_signal_ends_it_at_once() {
-    let process = Process::start(&settings("drain_s = 3600")).await;
-    let _client = Client::allocated(process.turn, Way::Tls, "anna").await;
+    let mut process = Process::start(&settings("drain_s = 3600")).await;
+    let _clients = [
+        Client::allocated(process.turn, Way::Tls, "anna").await,
+        Client::allocated(process.turn, Way::Udp, "ben").await,
+    ];
     process.signal("TERM").await;
     until(async || http::get(process.rest, "/stats").await.json()["draining"] == true).await;
     process.signal("INT").await;
+    for _ in 0..2 {
+        let line = process.logs("an allocation ended").await;
+        assert!(line.contains("cause=\"stopped\""), "{line}");
+    }
     assert_eq!(process.exit_code().await, Some(0));
 }

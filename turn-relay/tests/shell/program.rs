@@ -72,6 +72,25 @@ fn secrets_come_from_the_environment_too() {
 }
 
 #[test]
+fn a_secret_in_the_wrong_shape_is_refused_without_being_repeated() {
+    let kept = settings("");
+    let kept = kept.lines().filter(|line| !line.starts_with("secrets")).collect::<Vec<_>>().join("\n");
+    for wrong in [
+        "secrets = \"77123456 guess\"",
+        "secrets = 77123456",
+        "secrets = 77123456.5",
+        "secrets = [[\"77123456 guess\"]]",
+        "users = \"77123456 guess\"",
+        "users = { anna = 77123456 }",
+    ] {
+        let output = run(&format!("{kept}\n{wrong}\n"), &["--check-config"]);
+        let text = stderr(&output);
+        assert_eq!(output.status.code(), Some(78), "{wrong}: {text}");
+        assert!(text.contains("turn-relay.") && !text.contains("77123456"), "{text}");
+    }
+}
+
+#[test]
 fn a_port_in_use_ends_with_1_and_names_its_key() {
     let udp =
         UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().map(|_| UdpSocket::bind("127.0.0.1:0").unwrap());
