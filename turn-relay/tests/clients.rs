@@ -13,9 +13,9 @@ use tokio::net::UdpSocket;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
+use turn_conn::Conn;
 use turn_relay::settings::{PolicySection, RelaySettings};
 use turn_relay::{Web, start};
-use webrtc_util::Conn;
 use wire::settings::Secret;
 
 const SECRET: &str = "a shared secret of more than 32 bytes";

@@ -1,7 +1,8 @@
 // Real browsers with a fake camera and a fake microphone, headless, ready for media over this machine's own addresses.
 // Chromium over its DevTools protocol, Firefox over WebDriver BiDi.
 
-import { mkdtempSync, rmSync } from "node:fs";
+import { execFileSync } from "node:child_process";
+import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
@@ -58,10 +59,13 @@ const PROTOCOL_TIMEOUT_MS = 60_000;
 
 /**
  * @param {BrowserName} name
- * @param {{ toneHz?: number }} [voice]  What its microphone hears.
+ * @param {{ toneHz?: number, authority?: string }} [options]  What its microphone hears; whose certificates it trusts besides.
  */
-export async function launch(name, { toneHz = 440 } = {}) {
+export async function launch(name, { toneHz = 440, authority } = {}) {
   const profile = mkdtempSync(join(tmpdir(), `passerelle-${name}-`));
+  // Chromium looks in its person's home, which is then the profile, too.
+  const certificates = name === "firefox" ? profile : join(profile, ".pki", "nssdb");
+  if (authority) trust(certificates, authority);
   const browser = await (name === "firefox" ? launchFirefox(profile, toneHz) : launchChromium(profile, toneHz));
   return {
     name,
@@ -77,6 +81,18 @@ export async function launch(name, { toneHz = 440 } = {}) {
 /** @typedef {Awaited<ReturnType<typeof launch>>} Launched */
 
 /**
+ * The page's connection and that to a relay are checked by the browser itself: no switch of its driver reaches the latter.
+ *
+ * @param {string} folder
+ * @param {string} authority  PEM file.
+ */
+function trust(folder, authority) {
+  mkdirSync(folder, { recursive: true });
+  execFileSync("certutil", ["-N", "-d", `sql:${folder}`, "--empty-password"]);
+  execFileSync("certutil", ["-A", "-d", `sql:${folder}`, "-n", "tests", "-t", "C,,", "-i", authority]);
+}
+
+/**
  * @param {string} profile
  * @param {number} toneHz
  */
@@ -88,6 +104,7 @@ function launchChromium(profile, toneHz) {
     executablePath: EXECUTABLES.chromium,
     headless: true,
     args: [...CHROMIUM_ARGS, `--user-data-dir=${profile}`, `--use-file-for-fake-audio-capture=${voice}`],
+    env: { ...process.env, HOME: profile },
     protocolTimeout: PROTOCOL_TIMEOUT_MS,
   });
 }

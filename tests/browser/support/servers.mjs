@@ -18,12 +18,14 @@ const LINK_KEY = "4f0d9c1e7ab35826-only-these-tests-have-this-key";
 /**
  * @param {"passerelle" | "signaling" | "bridge"} program
  * @param {Record<string, string>} settings  By `section.key`.
+ * @param {string[]} [prefix]  The command that runs it somewhere else.
  */
-async function start(program, settings) {
+async function start(program, settings, prefix = []) {
   // An empty folder of its own: no settings file of the tree is read.
   const folder = mkdtempSync(join(tmpdir(), `passerelle-${program}-`));
   const own = Object.entries(settings).map(([key, value]) => [`PASSERELLE__${key.replaceAll(".", "__").toUpperCase()}`, value]);
-  const child = spawn(join(PROGRAMS, program), ["--ready-json"], {
+  const [command, ...rest] = [...prefix, join(PROGRAMS, program), "--ready-json"];
+  const child = spawn(command ?? "", rest, {
     cwd: folder,
     env: { PATH: process.env.PATH, PASSERELLE__LOG__LEVEL: process.env.VERBOSE ? "debug" : "warn", ...Object.fromEntries(own) },
     stdio: ["ignore", "pipe", "inherit"],
@@ -80,9 +82,21 @@ const BRIDGE_SETTINGS = {
   "bridge.pin_workers": "false",
 };
 
-/** Everything in one process, as `cargo run --release` starts it. */
-export async function startPasserelle() {
-  const running = await start("passerelle", { ...SIGNALING_SETTINGS, ...BRIDGE_SETTINGS });
+const RELAY_SETTINGS = {
+  "turn-relay.listen": '["127.0.0.1:0"]',
+  "turn-relay.tls_listen": "[]",
+  "turn-relay.rest_listen": "127.0.0.1:0",
+  // Nobody waits for browsers that are gone.
+  "turn-relay.drain_s": "0",
+};
+
+/**
+ * Everything in one process, as `cargo run --release` starts it.
+ *
+ * @param {{ settings?: Record<string, string>, prefix?: string[] }} [more]
+ */
+export async function startPasserelle({ settings = {}, prefix = [] } = {}) {
+  const running = await start("passerelle", { ...SIGNALING_SETTINGS, ...BRIDGE_SETTINGS, ...RELAY_SETTINGS, ...settings }, prefix);
   const { signaling, bridge } = running.bound;
   return { ...running, page: `http://${signaling.public}`, rest: `http://${signaling.rest}`, bridgeRest: `http://${bridge.rest}` };
 }

@@ -18,6 +18,7 @@ const JOIN_TIMEOUT_MS = 20_000;
  */
 
 export class Visitor {
+  /** Where the page is from. */ #host = "";
   /** What should not happen: console errors, exceptions, policy violations, requests to others. @type {string[]} */ complaints = [];
 
   /**
@@ -55,7 +56,8 @@ export class Visitor {
     this.page.on("pageerror", (error) => this.complaints.push(`exception: ${error}`));
     this.page.on("request", (request) => {
       const { protocol, hostname } = new URL(request.url());
-      const isOwn = request.isNavigationRequest() || [new URL(this.page.url()).hostname, "127.0.0.1", "localhost"].includes(hostname);
+      if (request.isNavigationRequest()) this.#host = hostname;
+      const isOwn = [this.#host, "127.0.0.1", "localhost"].includes(hostname);
       if (!isOwn && !["data:", "blob:", "about:"].includes(protocol)) this.complaints.push(`request to ${request.url()}`);
     });
     await this.page.evaluateOnNewDocument(watchInPage);

@@ -44,6 +44,8 @@ pub(crate) struct SlowShape {
     peer: SocketAddr,
 }
 
+/// Between bursts: so many packets of one client without a pause would meet the relay's limit for a client.
+const PAUSE: Duration = Duration::from_millis(150);
 /// A burst is over when nothing has come for this long.
 const QUIET: Duration = Duration::from_millis(700);
 /// A window of a slow mobile line; more would hide the relay's queue behind the kernel's.
@@ -72,6 +74,7 @@ pub(crate) fn measure(target: &Target, shape: &Shape) -> io::Result<Value> {
             peer.send_train(relayed, &train, target.payload);
         }
         delivered.push(reader.wait_until(before + shape.burst as u64) - before);
+        thread::sleep(PAUSE);
     }
     let whole = delivered.iter().filter(|count| **count == shape.burst as u64).count();
     let percent = |count: &u64| 100.0 * *count as f64 / shape.burst as f64;

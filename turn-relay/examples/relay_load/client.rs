@@ -56,9 +56,11 @@ impl<'t> Maker<'t> {
                 socket.set_read_timeout(Some(REPEAT))?;
                 Line::Udp(socket)
             }
-            Way::Tcp | Way::Tls => {
-                Line::Stream(Stream::open(self.target, self.tls.as_ref(), self.stream_buffer_bytes)?)
-            }
+            Way::Tcp | Way::Tls => Line::Stream(Box::new(Stream::open(
+                self.target,
+                self.tls.as_ref(),
+                self.stream_buffer_bytes,
+            )?)),
         };
         let mut session = Login { line, transaction: (number as u64) << 32, key: [0; 16], proof: Vec::new() };
         let relayed = session.allocate(&self.target.secret, number)?;
@@ -70,7 +72,7 @@ impl<'t> Maker<'t> {
 /// A line that waits for its answers.
 enum Line {
     Udp(UdpSocket),
-    Stream(Stream),
+    Stream(Box<Stream>),
 }
 
 /// A client that is not ready yet.
@@ -88,7 +90,7 @@ impl Line {
             Self::Udp(socket) => Ok(Leg::Udp(Datagrams::of(socket)?)),
             Self::Stream(stream) => {
                 stream.socket.set_nonblocking(true)?;
-                Ok(Leg::Stream(Box::new(stream)))
+                Ok(Leg::Stream(stream))
             }
         }
     }
@@ -103,7 +105,7 @@ impl Line {
                 while answer.is_none() {
                     stream.read(16 << 10)?;
                     stream.take_messages(|message| {
-                        answer = answer.take().or_else(|| answer_to(request, message))
+                        answer = answer.take().or_else(|| answer_to(request, message));
                     });
                 }
                 answer.ok_or_else(|| ErrorKind::UnexpectedEof.into())

@@ -48,7 +48,6 @@ struct Mark {
     at: Instant,
     processor_s: Option<f64>,
     echoed: u64,
-    sent: u64,
     received: u64,
 }
 
@@ -165,7 +164,6 @@ impl Crew {
             at: Instant::now(),
             processor_s: processor_s(target.pid)?,
             echoed: echo.count.load(Ordering::Relaxed),
-            sent: self.sent,
             received: self.received,
         })
     }
