@@ -125,9 +125,10 @@ impl ReceiveBatch {
         messages.flat_map(|index| self.arrivals[index].datagrams(index * BUFFER_STRIDE))
     }
 
-    /// Makes ready for a call that fills the places from `first` on; how many those are.
-    pub(super) fn point_at_buffers(&mut self, first: usize) -> usize {
-        for (index, buffer) in self.buffers.chunks_mut(BUFFER_STRIDE).enumerate().skip(first) {
+    /// Makes ready for a call that fills at most `most` places from `first` on; how many those are.
+    pub(super) fn point_at_buffers(&mut self, first: usize, most: usize) -> usize {
+        let room = (BATCH_MESSAGES - first).min(most);
+        for (index, buffer) in self.buffers.chunks_mut(BUFFER_STRIDE).enumerate().skip(first).take(room) {
             self.vectors[index] =
                 libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: MESSAGE_BYTES };
             let header = &mut self.headers[index].msg_hdr;
@@ -138,7 +139,7 @@ impl ReceiveBatch {
             header.msg_flags = 0;
             set_control(header, &mut self.controls[index], CONTROL_BYTES);
         }
-        BATCH_MESSAGES - first
+        room
     }
 
     /// Reads what the kernel wrote; how many messages are not handed out.
@@ -185,7 +186,7 @@ impl Arrival {
 }
 
 /// More per system call no longer makes a datagram cheaper.
-const BATCH_MESSAGES: usize = 32;
+pub(super) const BATCH_MESSAGES: usize = 32;
 
 /// A burst of a picture's packets; with less room than this a call would often leave half of one behind.
 const ROOM_MESSAGES_MIN: usize = 8;

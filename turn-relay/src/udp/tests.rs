@@ -194,7 +194,7 @@ fn several_sockets_share_a_batch_and_keep_apart_what_they_received() {
 
 #[test]
 fn a_call_that_fills_the_batch_says_that_there_may_be_more() {
-    let (client, mut socket) = (other(LOOPBACK), relay_socket(LOOPBACK));
+    let (client, mut socket) = (other(LOOPBACK), listener(LOOPBACK));
     let remote = bound(socket.source());
     for number in 0..40u8 {
         // Of sizes that differ, so that nothing puts them together.

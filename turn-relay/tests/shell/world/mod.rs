@@ -4,6 +4,7 @@ pub(crate) mod client;
 #[allow(dead_code, reason = "the engine's tests use all of it")]
 #[path = "../../world/codec.rs"]
 pub(crate) mod codec;
+#[path = "../../../../bridge/tests/shell/world/http.rs"]
 pub(crate) mod http;
 pub(crate) mod process;
 
